@@ -1,0 +1,69 @@
+"""What the HTTP API asks of the rest of the collector. Whoever answers decides nothing about HTTP."""
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from fallow_proto import api
+
+
+class Where(NamedTuple):
+    """Filters; an empty one matches everything, and a list matches any of its words."""
+
+    site: tuple[str, ...] = ()
+    node: tuple[str, ...] = ()
+    device_class: tuple[str, ...] = ()
+    vendor: tuple[str, ...] = ()
+    model: tuple[str, ...] = ()
+    phase: tuple[str, ...] = ()
+
+
+class Asked(NamedTuple):
+    """A history question; times in unix seconds, step 0 for the rows as they came."""
+
+    uuid: str
+    columns: tuple[str, ...]
+    start: float
+    end: float
+    step: float
+
+
+class Unknown(LookupError):
+    """No such device, node or column; the message says which."""
+
+
+class Refused(ValueError):
+    """What was asked for cannot be done as things are; the message says why and what would help."""
+
+
+class Answers(Protocol):
+    def capacity(self, where: Where) -> api.Capacity: ...
+
+    def devices(self, where: Where, limit: int, cursor: str | None) -> "api.Page[api.Device]":  # type: ignore[valid-type]
+        """Sorted by uuid; the cursor is the last uuid of the page before."""
+
+    def device(self, uuid: str) -> api.DeviceDetail: ...
+
+    def explain(self, uuid: str) -> api.Explanation: ...
+
+    def nodes(self, where: Where, limit: int, cursor: str | None) -> api.Page[api.Node]:
+        """Sorted by name."""
+
+    def history(self, asked: Asked) -> api.History:
+        """Blocks for as long as the store needs: call it in a thread."""
+
+    def declare(self, declaration: api.Declaration) -> api.DeclarationResult: ...
+
+    def retire(self, uuid: str) -> None:
+        """Forget a device that is absent. Raises Refused while it is seen."""
+
+    def accept_baseline(self, uuid: str) -> api.Baseline:
+        """Take what the device draws and holds now as what it draws and holds when idle."""
+
+    def readiness(self) -> list[str]:
+        """Why the collector cannot do its work now; empty when it can."""
+
+    def own_metrics(self) -> Iterable[tuple[str, str, str, dict[str, str], float]]:
+        """(name, "gauge" or "counter", help, labels, value) about the collector itself."""
+
+    def device_metrics(self, site: str, node: str) -> Iterable[bytes]:
+        """Prometheus text of the devices, in chunks; empty filters match everything."""

@@ -1,0 +1,209 @@
+"""The shapes of the HTTP API and of `--json`: one set of structs for server, client and documents.
+
+Times are RFC 3339 in UTC with milliseconds; what is not known is null.
+"""
+
+from typing import Generic, TypeVar
+
+import msgspec
+
+from fallow_proto.metrics import NAMES
+
+Item = TypeVar("Item")
+
+
+class Page(msgspec.Struct, Generic[Item]):
+    """A list: `next` is the cursor of the page that follows, null on the last one."""
+
+    items: list[Item]
+    next: str | None
+    as_of: str
+    complete: bool
+
+
+class DeviceIdentity(msgspec.Struct, kw_only=True):
+    uuid: str
+    node: str
+    site: str
+    vendor: str
+    model: str
+    index: int | None
+    minor: int | None
+    pci_bus_id: str | None
+    parent: str | None
+    partition_profile: str | None
+    # the rest of a device's keys are states and metrics
+
+
+class DeviceState(DeviceIdentity, kw_only=True):
+    device_class: str = msgspec.field(name="class")
+    serial: str | None
+    driver_version: str | None
+    declared: bool
+    phase: str
+    freshness: str
+    health: str
+    occupancy: str
+    allocation: str
+    service: str
+    ledger: str
+    confidence: str
+    reasons: list[str]
+    age_ms: int | None  # of the newest reading; null: none since the collector started
+    since: str  # when it came into this phase
+
+
+Device = msgspec.defstruct(
+    "Device",
+    [(name, float | None, None) for name in (*NAMES, "memory_utilization_ratio", "idle_cores")],
+    bases=(DeviceState,),
+    kw_only=True,
+    module=__name__,
+)
+"""A device as the API shows it: identity, the five axes, the phase, and every metric by its name."""
+
+
+class Group(msgspec.Struct, kw_only=True):
+    """Capacity of one site, class, vendor, model and partition profile, in devices.
+
+    declared + undeclared = seen + absent, and
+    seen = idle + idle_low_confidence + verifying + reserved + leased + releasing + unmanaged + unavailable, always.
+    """
+
+    site: str
+    device_class: str = msgspec.field(name="class")
+    vendor: str
+    model: str
+    partition_profile: str | None
+    declared: int
+    undeclared: int
+    seen: int
+    absent: int
+    idle: int
+    idle_low_confidence: int
+    verifying: int
+    reserved: int
+    leased: int
+    releasing: int
+    unmanaged: int
+    unavailable: int
+    unavailable_by: dict[str, int]
+    reclaimable: int
+    slots: dict[str, int]
+    idle_cores: float | None = None  # class general: cores idle on hosts whose evidence is good, whole host or not
+    available_memory_bytes: float | None = None  # class general: the window's least, summed over the same hosts
+
+
+class Capacity(msgspec.Struct, kw_only=True):
+    as_of: str
+    epoch: str  # of this run of the collector
+    revision: int  # rises whenever any device's phase changes; comparable within one epoch
+    complete: bool
+    incomplete_by: dict[str, int]  # reason -> devices that the view lacks
+    max_age_ms: int | None  # of the evidence of the devices counted idle; null: none is
+    groups: list[Group]
+
+
+class Node(msgspec.Struct, kw_only=True):
+    node: str
+    site: str
+    freshness: str
+    age_ms: int | None
+    agent_version: str | None
+    epoch: str | None
+    connected: bool
+    devices: int
+    phases: dict[str, int]
+    readers: list["Reader"]
+    clock_skew_s: float | None  # agent's wall clock minus the collector's, transit included
+    spool_pending: int | None  # reports that the agent holds and the store does not have
+
+
+class Reader(msgspec.Struct, kw_only=True):
+    name: str
+    state: str
+    since: str | None
+    message: str
+
+
+class Predicate(msgspec.Struct, kw_only=True):
+    """One rule that was asked about a device: what was found, what is expected, and how to get there."""
+
+    name: str
+    holds: bool | None  # null: cannot be told
+    value: str
+    threshold: str
+    since: str | None
+    next: str  # what would have to happen for it to hold
+
+
+class Explanation(msgspec.Struct, kw_only=True):
+    uuid: str
+    phase: str
+    as_of: str
+    reasons: list[str]
+    predicates: list[Predicate]
+
+
+class Event(msgspec.Struct, kw_only=True):
+    id: str
+    node: str
+    device: str | None
+    kind: str
+    count: int
+    first: str
+    last: str
+    message: str
+
+
+class DeviceDetail(msgspec.Struct, kw_only=True):
+    device: Device  # type: ignore[valid-type]
+    baseline: "Baseline"
+    events: list[Event]
+
+
+class Baseline(msgspec.Struct, kw_only=True):
+    """What a device draws and holds when nothing runs on it."""
+
+    uuid: str
+    floor_watts: float | None
+    floor_source: str  # "learned", "prior", "accepted", "none"
+    base_memory_bytes: float | None
+    base_source: str  # "learned", "accepted", "none"
+    clean_readings: int
+
+
+class Declared(msgspec.Struct, kw_only=True):
+    """A device that its operator says is there."""
+
+    uuid: str
+    site: str = ""
+    node: str = ""
+    vendor: str = ""
+    model: str = ""
+    device_class: str = msgspec.field(name="class", default="")
+
+
+class Declaration(msgspec.Struct, kw_only=True):
+    devices: list[Declared]
+
+
+class DeclarationResult(msgspec.Struct, kw_only=True):
+    declared: int
+    already: int
+
+
+class History(msgspec.Struct, kw_only=True):
+    """`columns` starts with "time" (unix seconds); a row holds null where nothing is known."""
+
+    columns: list[str]
+    rows: list[list[float | None]]
+
+
+class Problem(msgspec.Struct, kw_only=True):
+    """application/problem+json (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str

@@ -1,0 +1,85 @@
+"""The words for states, used alike in code, API and documents."""
+
+from enum import StrEnum
+
+
+class DeviceClass(StrEnum):
+    INTELLIGENT = "intelligent"  # accelerators
+    GENERAL = "general"  # a host's CPUs
+    SUPER = "super"  # by declaration of the site
+
+
+class Freshness(StrEnum):
+    LIVE = "live"
+    STALE = "stale"
+    LOST = "lost"
+    ABSENT = "absent"  # declared or seen before, and not in its node's last Hello
+
+
+class Health(StrEnum):
+    OK = "ok"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class Occupancy(StrEnum):
+    ACTIVE = "active"
+    RESIDENT = "resident"  # something is held, nothing runs
+    QUIET = "quiet"
+    CONFIRMED = "confirmed"  # quiet and clean for the whole window
+    UNKNOWN = "unknown"
+
+
+class Allocation(StrEnum):
+    FREE = "free"
+    RESERVED = "reserved"
+    LEASED = "leased"
+    RELEASING = "releasing"
+
+
+class Service(StrEnum):
+    IN_SERVICE = "in_service"
+    CORDONED = "cordoned"
+    DRAINING = "draining"
+    MAINTENANCE = "maintenance"
+
+
+class Phase(StrEnum):
+    """The one word for a dispatcher, in order of precedence: the first that matches wins."""
+
+    LEASED = "leased"
+    RESERVED = "reserved"
+    RELEASING = "releasing"
+    ABSENT = "absent"
+    UNKNOWN = "unknown"
+    FAULTY = "faulty"
+    MAINTENANCE = "maintenance"
+    DRAINING = "draining"
+    CORDONED = "cordoned"
+    UNMANAGED = "unmanaged"
+    VERIFYING = "verifying"
+    IDLE = "idle"
+
+
+class Confidence(StrEnum):
+    HIGH = "high"
+    LOW = "low"
+
+
+class Condition(StrEnum):
+    """What makes a device unusable though it is there and answers (Device.conditions on the wire)."""
+
+    COMPUTE_PROHIBITED = "compute_prohibited"
+    MODE_CHANGE_PENDING = "mode_change_pending"  # MIG or ECC differs after the next reset
+
+
+class EventKind(StrEnum):
+    AGENT_STARTED = "agent_started"
+    READER_STUCK = "reader_stuck"
+    READER_RECOVERED = "reader_recovered"
+    READER_FAILED = "reader_failed"
+    DEVICE_APPEARED = "device_appeared"
+    DEVICE_VANISHED = "device_vanished"
+    SPOOL_DROPPED = "spool_dropped"
+    CLOCK_STEPPED = "clock_stepped"
