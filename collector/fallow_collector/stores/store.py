@@ -11,37 +11,14 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fallow_collector.series import Series as Series
+from fallow_collector.series import Source as Source
+from fallow_collector.series import Span as Span
 from fallow_proto.ranges import RangeSet
 
 
 class StoreError(Exception):
     """The store could not do it; nothing of the batch counts as stored, and the batch may be offered again."""
-
-
-class Series(NamedTuple):
-    """The tags of one device's rows."""
-
-    site: str
-    node: str
-    uuid: str
-    vendor: str
-    model: str
-    device_class: str
-
-
-class Source(NamedTuple):
-    """Whose numbers: one run of one node's agent."""
-
-    node: str
-    epoch: str
-
-
-class Span(NamedTuple):
-    """Sequence numbers lo..hi of a source, both included."""
-
-    source: Source
-    lo: int
-    hi: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,71 @@
+"""Every threshold of the judgement, with its default and its reason (`[idle]` in collector.toml)."""
+
+import msgspec
+
+
+class HolderSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A process that does not count as holding its device, such as a display server; what is empty matches anything."""
+
+    command: str = ""
+    user: str = ""
+    max_memory_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.command:
+            raise ValueError("a holder needs at least a command: the file name of the executable, e.g. Xorg")
+
+
+class IdleSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    # The window: an unbroken run of readings that must show nothing before a device is idle.
+    confirm_s: float = 60.0
+    confirm_readings: int = 10
+    evidence_s: float = 120.0  # agents keep this much in memory, so that a cut in the wire is none in the evidence
+
+    # Silence. The limits in force are max(stale_s, 3 intervals) and max(lost_s, 10 intervals).
+    stale_s: float = 5.0
+    lost_s: float = 30.0
+
+    # How long a contradiction, work that nobody claims, or a standing energy counter may last.
+    conflict_s: float = 15.0
+    unmanaged_s: float = 15.0
+    frozen_s: float = 15.0
+    power_grey_s: float = 600.0  # clean and still, but clocks pinned: quiet after this long
+
+    # Activity. On the Seren cluster moving the utilization cut from 0 to 20 % moves the idle share by 0.6 points only.
+    utilization_off_ratio: float = 0.05
+    utilization_on_ratio: float = 0.10
+    compute_off_ratio: float = 0.02
+    compute_on_ratio: float = 0.05
+    power_quiet_factor: float = 1.25  # of the floor; 1.25 x 60 W gives the share of A100s at utilization 0
+    power_active_factor: float = 1.7  # above the hump of 1.5 to 1.7 x floor: context present, clocks up
+
+    # Holding
+    memory_tolerance_bytes: int = 16 * 2**20
+    base_memory_max_ratio: float = 0.06  # an idle Ascend 910A shows 3,101 of 65,536 MiB
+    idle_power_max_ratio: float = 0.25  # of the power limit: T4 0.24, MI300X 0.20, A100 0.15, H100 0.11
+    floor_clean_s: float = 600.0  # clean readings needed before a floor is learned
+
+    # A host's CPUs
+    host_busy_cores: float = 1.0
+    host_busy_ratio: float = 0.05
+    host_pressure_ratio: float = 0.01
+    host_memory_ratio: float = 0.02
+
+    holders: list[HolderSettings] = []
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if name != "holders" and not 0 < value < float("inf"):
+                raise ValueError(f"{name} = {value}, expected a number above 0")
+        for lower, upper in (
+            ("utilization_off_ratio", "utilization_on_ratio"),
+            ("compute_off_ratio", "compute_on_ratio"),
+            ("power_quiet_factor", "power_active_factor"),
+            ("stale_s", "lost_s"),
+            ("confirm_s", "evidence_s"),
+        ):
+            if not getattr(self, lower) < getattr(self, upper):
+                raise ValueError(
+                    f"{lower} = {getattr(self, lower)} must be below {upper} = {getattr(self, upper)}"
+                )
