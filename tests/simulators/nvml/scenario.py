@@ -1,0 +1,183 @@
+"""What a simulated libnvidia-ml.so.1 answers, in NVML's own units; libnvidia-ml.c says how the file is read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+ALL_LINKS = 0xFFFFFFFF  # the scope of NVLink fields that adds all links
+MIB = 2**20
+
+
+class Process(NamedTuple):
+    pid: int
+    memory_bytes: int | None = None  # None: not available, as in a container
+
+
+class Hang(NamedTuple):
+    """A fault: the function does not return, for some seconds or until the scenario says otherwise."""
+
+    seconds: float | None = None
+
+
+class Mode(NamedTuple):
+    current: int
+    pending: int
+
+
+Fault = int | Hang
+"""What a function does instead of answering: it returns an nvmlReturn_t, or hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One board; the defaults are an idle H100 SXM. None: not supported.
+
+    Faults go by the name of a C function, or "*" for all. `raw` overrides single keys of the file, for values that no
+    board should give.
+    """
+
+    uuid: str
+    model: str = "NVIDIA H100 80GB HBM3"
+    serial: str | None = "1650522003820"
+    minor: int | None = 0
+    pci_domain: int = 0
+    pci_bus: int = 0x17
+    pci_device: int = 0
+    memory_total_bytes: int | None = 81_559 * MIB
+    memory_reserved_bytes: int = 551 * MIB
+    memory_used_bytes: int = 1 * MIB
+    utilization_percent: int | None = 0
+    memory_utilization_percent: int = 0
+    power_milliwatts: int | None = 68_120
+    power_limit_milliwatts: int | None = 700_000
+    energy_millijoules: int | None = 5_000_000_000
+    energy_since_s: float | None = None  # CLOCK_MONOTONIC; from then on it grows by the power
+    temperature_celsius: int | None = 25
+    memory_temperature_celsius: int | None = 33
+    sm_clock_megahertz: int | None = 345
+    memory_clock_megahertz: int | None = 2_619
+    compute_processes: tuple[Process, ...] | None = ()
+    graphics_processes: tuple[Process, ...] | None = ()
+    mps_processes: tuple[Process, ...] | None = ()
+    compute_mode: int | None = 0
+    persistence_mode: int | None = 1
+    mig: Mode | None = Mode(0, 0)
+    ecc: Mode | None = Mode(1, 1)
+    recovery_action: int | None = 0
+    throttle_power_nanoseconds: int | None = 0
+    throttle_thermal_software_nanoseconds: int | None = 0
+    throttle_thermal_hardware_nanoseconds: int | None = 0
+    pcie_replays: int | None = 0
+    nvlink_receive_kibibytes: int | None = 0
+    nvlink_transmit_kibibytes: int | None = 0
+    faults: Mapping[str, Fault] = field(default_factory=dict)
+    raw: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    devices: tuple[Device, ...] = ()
+    driver_version: str = "580.95.05"
+    faults: Mapping[str, Fault] = field(default_factory=dict)
+
+
+def h100(number: int) -> Device:
+    """The idle H100 of this number in its node, with an identity of its own."""
+    return Device(
+        uuid=f"GPU-78073210-c690-bb74-d538-{number:012x}",
+        serial=f"{1650522003820 + number}",
+        minor=number,
+        pci_bus=0x17 + number,
+    )
+
+
+def render(scenario: Scenario) -> str:
+    """The text of the scenario file."""
+    lines = [f"driver_version={scenario.driver_version}", *_faults(scenario.faults)]
+    for device in scenario.devices:
+        lines.append("[device]")
+        keys = {**_values(device), **_fields(device), **device.raw}
+        lines += [f"{key}={value}" for key, value in keys.items() if value is not None]
+        lines += _faults(device.faults)
+    return "\n".join(lines) + "\n"
+
+
+def _faults(faults: Mapping[str, Fault]) -> list[str]:
+    return [f"fault.{function}={_fault(fault)}" for function, fault in faults.items()]
+
+
+def _fault(fault: Fault) -> str:
+    match fault:
+        case Hang(None):
+            return "hang"
+        case Hang(seconds):
+            return f"hang {seconds}"
+        case code:
+            return str(code)
+
+
+def _values(device: Device) -> dict[str, str | int | float | None]:
+    partitioned = device.mig is not None and device.mig.current == 1
+    total = device.memory_total_bytes
+    return {
+        "uuid": device.uuid,
+        "name": device.model,
+        "serial": device.serial,
+        "minor": device.minor,
+        "pci_domain": device.pci_domain,
+        "pci_bus": device.pci_bus,
+        "pci_device": device.pci_device,
+        "memory_total": total,
+        "memory_reserved": device.memory_reserved_bytes,
+        "memory_used": device.memory_used_bytes,
+        "memory_free": None if total is None else total - device.memory_reserved_bytes - device.memory_used_bytes,
+        "utilization_gpu": None if partitioned else device.utilization_percent,
+        "utilization_memory": device.memory_utilization_percent,
+        "power_mw": device.power_milliwatts,
+        "power_limit_mw": device.power_limit_milliwatts,
+        "energy_mj": device.energy_millijoules,
+        "energy_since_s": device.energy_since_s,
+        "temperature": device.temperature_celsius,
+        "clock.graphics": device.sm_clock_megahertz,
+        "clock.sm": device.sm_clock_megahertz,
+        "clock.memory": device.memory_clock_megahertz,
+        "processes.compute": _processes(device.compute_processes),
+        "processes.graphics": _processes(device.graphics_processes),
+        "processes.mps": _processes(device.mps_processes),
+        "compute_mode": device.compute_mode,
+        "persistence_mode": device.persistence_mode,
+        "mig.current": device.mig and device.mig.current,
+        "mig.pending": device.mig and device.mig.pending,
+        "ecc.current": device.ecc and device.ecc.current,
+        "ecc.pending": device.ecc and device.ecc.pending,
+    }
+
+
+def _processes(processes: tuple[Process, ...] | None) -> str | None:
+    if processes is None:
+        return None
+    return " ".join(
+        f"{pid}" if memory_bytes is None else f"{pid}:{memory_bytes}" for pid, memory_bytes in processes
+    )
+
+
+def _fields(device: Device) -> dict[str, str | None]:
+    """Field values by number, with the types in which nvml.h or a board gives them."""
+    return {
+        "field.186": _typed("uint", device.power_milliwatts),
+        "field.185": _typed("uint", device.power_milliwatts),
+        "field.83": None if device.energy_millijoules is None else "energy",
+        "field.82": _typed("uint", device.memory_temperature_celsius),
+        "field.308": _typed("double", device.temperature_celsius),
+        "field.230": _typed("uint", device.recovery_action),
+        "field.74": _typed("ull", device.throttle_power_nanoseconds),
+        "field.269": _typed("ull", device.throttle_thermal_software_nanoseconds),
+        "field.270": _typed("ull", device.throttle_thermal_hardware_nanoseconds),
+        "field.94": _typed("uint", device.pcie_replays),
+        f"field.138.{ALL_LINKS}": _typed("ull", device.nvlink_transmit_kibibytes),
+        f"field.139.{ALL_LINKS}": _typed("ull", device.nvlink_receive_kibibytes),
+    }
+
+
+def _typed(kind: str, value: int | None) -> str | None:
+    return None if value is None else f"{kind} {value}"
