@@ -173,7 +173,7 @@ class Baseline(msgspec.Struct, kw_only=True):
     clean_readings: int
 
 
-class Declared(msgspec.Struct, kw_only=True):
+class Declared(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A device that its operator says is there."""
 
     uuid: str
@@ -184,7 +184,7 @@ class Declared(msgspec.Struct, kw_only=True):
     device_class: str = msgspec.field(name="class", default="")
 
 
-class Declaration(msgspec.Struct, kw_only=True):
+class Declaration(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     devices: list[Declared]
 
 

@@ -1,0 +1,1 @@
+"""The HTTP API: JSON for people and dispatchers, text for Prometheus."""

@@ -35,6 +35,10 @@ class Refused(ValueError):
     """What was asked for cannot be done as things are; the message says why and what would help."""
 
 
+class Unavailable(RuntimeError):
+    """It cannot be answered now, the store being down for one; the message says why, and asking again makes sense."""
+
+
 class Answers(Protocol):
     def capacity(self, where: Where) -> api.Capacity: ...
 
@@ -49,7 +53,7 @@ class Answers(Protocol):
         """Sorted by name."""
 
     def history(self, asked: Asked) -> api.History:
-        """Blocks for as long as the store needs: call it in a thread."""
+        """Blocks for as long as the store needs: call it in a thread. Raises Unavailable when the store cannot."""
 
     def declare(self, declaration: api.Declaration) -> api.DeclarationResult: ...
 

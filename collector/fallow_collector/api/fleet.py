@@ -1,0 +1,98 @@
+"""Routes that read the live state: capacity, devices, nodes, and why a device is in its phase."""
+
+from litestar import get
+from litestar.params import FromPath
+
+from fallow_collector.api.answers import Where
+from fallow_collector.api.documents import errors
+from fallow_collector.api.parameters import (
+    DEFAULT_LIMIT,
+    Classes,
+    Cursor,
+    FromAnswers,
+    Limit,
+    Models,
+    Nodes,
+    Phases,
+    Sites,
+    Vendors,
+)
+from fallow_collector.api.query import CLASSES, PHASES, known, words
+from fallow_proto import api
+
+
+@get("/api/v1/capacity", operation_id="capacity", summary="Idle capacity", sync_to_thread=False, responses=errors(400))
+def capacity(
+    answers: FromAnswers,
+    site: Sites = None,
+    node: Nodes = None,
+    device_class: Classes = None,
+    vendor: Vendors = None,
+    model: Models = None,
+) -> api.Capacity:
+    """What can be dispatched now, by groups of like devices, how old the evidence is, and whether it is complete."""
+    return answers.capacity(_where(site, node, device_class, vendor, model))
+
+
+@get("/api/v1/devices", operation_id="devices", summary="Devices", sync_to_thread=False, responses=errors(400))
+def devices(
+    answers: FromAnswers,
+    site: Sites = None,
+    node: Nodes = None,
+    device_class: Classes = None,
+    vendor: Vendors = None,
+    model: Models = None,
+    phase: Phases = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> api.Page[api.Device]:  # type: ignore[valid-type]
+    """Devices with their states and newest readings, sorted by uuid."""
+    return answers.devices(_where(site, node, device_class, vendor, model, phase), limit, cursor)
+
+
+@get(
+    "/api/v1/devices/{uuid:str}", operation_id="device", summary="A device", sync_to_thread=False,
+    responses=errors(404),
+)
+def device(answers: FromAnswers, uuid: FromPath[str]) -> api.DeviceDetail:
+    """One device with its baseline and last events."""
+    return answers.device(uuid)
+
+
+@get(
+    "/api/v1/devices/{uuid:str}/explain", operation_id="explain", summary="Why a device is in its phase",
+    sync_to_thread=False, responses=errors(404),
+)
+def explain(answers: FromAnswers, uuid: FromPath[str]) -> api.Explanation:
+    """Every rule that was asked: what was found, what is expected, since when, and what would have to happen."""
+    return answers.explain(uuid)
+
+
+@get("/api/v1/nodes", operation_id="nodes", summary="Nodes", sync_to_thread=False, responses=errors(400))
+def nodes(
+    answers: FromAnswers,
+    site: Sites = None,
+    node: Nodes = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> api.Page[api.Node]:
+    """Nodes with their agents' state, sorted by name."""
+    return answers.nodes(_where(site, node), limit, cursor)
+
+
+def _where(
+    site: list[str] | None,
+    node: list[str] | None,
+    device_class: list[str] | None = None,
+    vendor: list[str] | None = None,
+    model: list[str] | None = None,
+    phase: list[str] | None = None,
+) -> Where:
+    return Where(
+        site=words(site),
+        node=words(node),
+        device_class=known("class", words(device_class), CLASSES),
+        vendor=words(vendor),
+        model=words(model),
+        phase=known("phase", words(phase), PHASES),
+    )

@@ -1,0 +1,135 @@
+"""Who gets in: everything is refused but what one table lets through, before any route is looked up.
+
+| tokens | GET | other methods | GET /healthz |
+|---|---|---|---|
+| set | read or admin | admin | open |
+| none, loopback only | Host is a loopback | Host is a loopback, no foreign Origin | Host is a loopback |
+| none, open | open | no foreign Origin | open |
+
+Without tokens a browser on the operator's machine is the way in: a page that rebinds its name to 127.0.0.1 shows its
+own name as Host, and one that posts blindly shows its Origin.
+"""
+
+import logging
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+
+from fallow_collector.api.problems import problem_bytes
+from fallow_collector.api.tokens import Role, Token, Tokens, find
+from fallow_proto import api
+
+LOG = logging.getLogger(__name__)
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Knock(NamedTuple):
+    """What of a request decides whether it gets in; a header that is not there is empty."""
+
+    method: str
+    path: str
+    host: str
+    origin: str
+    authorization: str
+
+
+class Verdict(NamedTuple):
+    who: str  # the token's name; empty where none is needed
+    problem: api.Problem | None
+
+
+def judge(knock: Knock, tokens: Sequence[Token] | None, loopback_only: bool) -> Verdict:
+    """Whether a request gets in. `tokens` None: none are configured."""
+    if tokens is None:
+        return Verdict("", _without_tokens(knock, loopback_only))
+    if knock.path == "/healthz":
+        return Verdict("", None)
+    scheme, _, presented = knock.authorization.partition(" ")
+    if not presented:
+        return _denied(401, "no token came; expected the header Authorization: Bearer TOKEN")
+    token = find(presented.strip(), tokens) if scheme.lower() == "bearer" else None
+    if token is None:
+        return _denied(401, "the token is not in [auth] tokens_file; expected one made with fallow token new")
+    if knock.method not in SAFE_METHODS and token.role is not Role.ADMIN:
+        return _denied(403, f"token {token.name} has role {token.role}; {knock.method} needs role {Role.ADMIN}")
+    return Verdict(token.name, None)
+
+
+def _without_tokens(knock: Knock, loopback_only: bool) -> api.Problem | None:
+    if loopback_only and not is_loopback(host_of(knock.host)):
+        return api.Problem(
+            title="Forbidden", status=403,
+            detail=f"Host is {knock.host!r}, expected a loopback address, because no [auth] tokens_file is configured",
+        )
+    if knock.method not in SAFE_METHODS and knock.origin and urlsplit(knock.origin).netloc != knock.host:
+        return api.Problem(
+            title="Forbidden", status=403,
+            detail=f"a page of {knock.origin} may not {knock.method} here; expected no Origin or that of {knock.host}",
+        )
+    return None
+
+
+def host_of(header: str) -> str:
+    """The name or address in a Host header, without port and brackets; empty if it makes no sense."""
+    try:
+        return urlsplit(f"//{header}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address can only mean this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _denied(status: int, detail: str) -> Verdict:
+    title = "Unauthorized" if status == 401 else "Forbidden"
+    return Verdict("", api.Problem(title=title, status=status, detail=detail))
+
+
+class Gate:
+    """An ASGI application that lets requests through to another one."""
+
+    def __init__(self, app: ASGIApp, tokens: Tokens | None, loopback_only: bool) -> None:
+        self._app = app
+        self._tokens = tokens
+        self._loopback_only = loopback_only
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == ScopeType.HTTP:
+            knock = _knock(scope)
+            current = self._tokens.current() if self._tokens is not None else None
+            verdict = judge(knock, current, self._loopback_only)
+            if verdict.problem is not None:
+                await _refuse(verdict.problem, send)
+                return
+            if knock.method not in SAFE_METHODS:
+                LOG.info("event=change method=%s path=%r token=%s", knock.method, knock.path, verdict.who or "-")
+        await self._app(scope, receive, send)
+
+
+def _knock(scope: HTTPScope) -> Knock:
+    headers = dict(scope["headers"])
+    host, origin, authorization = (
+        headers.get(name, b"").decode("latin-1") for name in (b"host", b"origin", b"authorization")
+    )
+    return Knock(scope["method"], scope["path"], host, origin, authorization)
+
+
+async def _refuse(problem: api.Problem, send: Send) -> None:
+    headers = [(b"content-type", b"application/problem+json")]
+    if problem.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    body = problem_bytes(problem)
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,93 @@
+"""Serving the API inside the collector's own loop, which keeps its signals and its logging."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from litestar.types import ASGIApp
+
+from fallow_proto.settings import SettingsError
+
+MAX_CONNECTIONS = 512  # then 503: a storm of scrapers must not starve the agents
+GRACE_S = 3
+
+
+class HttpServer:
+    """One listening socket and what answers on it: start(), then wait() or stop()."""
+
+    def __init__(self, app: ASGIApp, listen: str, cert: str = "", key: str = "") -> None:
+        """`listen` is host:port, port 0 for any; with `cert` and `key`, files in PEM, it speaks TLS only.
+
+        Raises SettingsError.
+        """
+        self._listen = listen
+        config = uvicorn.Config(
+            app,
+            lifespan="on", ws="none", log_config=None, access_log=False, proxy_headers=False, server_header=False,
+            limit_concurrency=MAX_CONNECTIONS, timeout_graceful_shutdown=GRACE_S,
+            ssl_certfile=cert or None, ssl_keyfile=key or None,
+        )
+        try:
+            config.load()
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(
+                f"[tls] cert = {cert!r}, key = {key!r}: cannot be used: {error}; "
+                f"expected a certificate and its key in PEM"
+            ) from error
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> str:
+        """Listen and answer; says where, as host:port. Raises SettingsError."""
+        bound = _bind(self._listen)
+        self._task = asyncio.create_task(self._server.serve(sockets=[bound]), name="http")
+        listening = asyncio.create_task(self._server.listening.wait())
+        await asyncio.wait({self._task, listening}, return_when=asyncio.FIRST_COMPLETED)
+        if not listening.done():
+            listening.cancel()
+            await self._task  # raises what went wrong
+        host, port = bound.getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    async def wait(self) -> None:
+        """Return when the server has ended; raises what ended it."""
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def stop(self) -> None:
+        """Answer what was asked, for at most GRACE_S seconds, and end."""
+        self._server.should_exit = True
+        await self.wait()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGTERM is the collector's: it stops the stages in its own order."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+def _bind(listen: str) -> socket.socket:
+    host, separator, port = listen.rpartition(":")
+    if not separator or not host or not port.isdigit() or int(port) > 65535:
+        raise SettingsError(f"[http] listen = {listen!r}: expected host:port, such as 127.0.0.1:4918 or [::]:4918")
+    host = host.removeprefix("[").removesuffix("]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, int(port)), family=family, backlog=512)
+    except OSError as error:
+        raise SettingsError(
+            f"[http] listen = {listen!r}: cannot listen there: {error.strerror or error}; "
+            f"expected an address of this machine and a port that nothing else has"
+        ) from error
