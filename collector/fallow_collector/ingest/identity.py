@@ -1,0 +1,35 @@
+"""Which nodes a peer may speak for, by its certificate."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+
+class Identity(NamedTuple):
+    """The names that a verified client certificate bears."""
+
+    names: tuple[str, ...]  # common name, DNS names
+    paths: tuple[str, ...]  # URIs (SPIFFE)
+
+    def speaks_for(self, node: str) -> bool:
+        """A common or DNS name equal to the node's, or a SPIFFE id whose path ends in it."""
+        return node in self.names or any(path.rpartition("/")[2] == node for path in self.paths)
+
+    def __str__(self) -> str:
+        return ", ".join((*self.names, *self.paths)) or "no name"
+
+
+def identity_of(auth_context: Mapping[str, Iterable[bytes]]) -> Identity | None:
+    """The identity that gRPC's auth context tells, None when the peer showed no certificate.
+
+    gRPC lists alternative names of all kinds under one key; only URIs have a scheme.
+    """
+    if b"ssl" not in auth_context.get("transport_security_type", ()):
+        return None
+    common = [name.decode("utf-8", "replace") for name in auth_context.get("x509_common_name", ())]
+    others = [name.decode("utf-8", "replace") for name in auth_context.get("x509_subject_alternative_name", ())]
+    if not common and not others:
+        return None
+    return Identity(
+        names=(*common, *(name for name in others if "://" not in name)),
+        paths=tuple(name for name in others if name.startswith("spiffe://")),
+    )

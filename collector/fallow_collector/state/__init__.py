@@ -1,0 +1,7 @@
+"""The collector's small durable state: what was declared and seen, what was learned, what happened."""
+
+from fallow_collector.state.file import StateError
+from fallow_collector.state.rows import BaselineRow, DeclaredRow, EventRow, SeenRow
+from fallow_collector.state.state import State
+
+__all__ = ["BaselineRow", "DeclaredRow", "EventRow", "SeenRow", "State", "StateError"]

@@ -1,0 +1,131 @@
+"""What the collector remembers over a restart. Any thread may call; a call that changes something is on disk when it
+returns.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from fallow_collector.state.file import StateError, connect, lock
+from fallow_collector.state.rows import KEYS, BaselineRow, DeclaredRow, EventRow, Row, SeenRow, Tables
+
+EVENTS_KEPT = 500_000
+"""Newest events that stay; with the message some 200 bytes each, so about 100 MB."""
+
+PRUNE_EVERY = 10_000
+
+AnyRow = TypeVar("AnyRow", BaselineRow, SeenRow, DeclaredRow, EventRow)
+
+
+class State:
+    """state.sqlite in a folder that this process alone uses."""
+
+    def __init__(self, directory: Path, events_kept: int = EVENTS_KEPT) -> None:
+        """Open or make it. Raises StateError."""
+        self._events_kept = events_kept
+        self._lock = threading.Lock()
+        self._owner = lock(directory)
+        try:
+            self._connection, self.damaged = connect(directory)  # damaged: where a damaged file was put
+        except BaseException:
+            os.close(self._owner)
+            raise
+        self._unpruned = PRUNE_EVERY
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+            os.close(self._owner)
+
+    def load_baselines(self) -> list[BaselineRow]:
+        return self._load(BaselineRow)
+
+    def save_baselines(self, rows: Iterable[BaselineRow]) -> None:
+        """Add them, or replace those of the same uuid."""
+        self._save(BaselineRow, rows)
+
+    def load_seen(self) -> list[SeenRow]:
+        return self._load(SeenRow)
+
+    def save_seen(self, rows: Iterable[SeenRow]) -> None:
+        self._save(SeenRow, rows)
+
+    def load_declared(self) -> list[DeclaredRow]:
+        return self._load(DeclaredRow)
+
+    def declare(self, rows: Iterable[DeclaredRow]) -> None:
+        self._save(DeclaredRow, rows)
+
+    def retire(self, uuid: str) -> None:
+        """Forget a device: declared, seen and learned. Its events stay."""
+        with self._transaction() as connection:
+            for table in (DeclaredRow, SeenRow, BaselineRow):
+                connection.execute(f"DELETE FROM {Tables.NAMES[table]} WHERE uuid = ?", (uuid,))
+
+    def record(self, rows: Sequence[EventRow]) -> None:
+        """Add events, or replace those of the same node, epoch and id by a higher number."""
+        with self._transaction() as connection:
+            connection.executemany(f"{_upsert(EventRow)} WHERE excluded.seq >= events.seq", rows)
+            self._unpruned += len(rows)
+            if self._unpruned >= PRUNE_EVERY:
+                self._unpruned = 0
+                connection.execute(
+                    "DELETE FROM events WHERE rowid IN "
+                    "(SELECT rowid FROM events ORDER BY last_ms DESC LIMIT -1 OFFSET ?)",
+                    (self._events_kept,),
+                )
+
+    def event_numbers(self) -> list[tuple[tuple[str, str], int]]:
+        """((node, epoch), seq) of every event that is kept: what agents need not send again."""
+        with self._reading() as connection:
+            return [
+                ((node, epoch), seq) for node, epoch, seq in connection.execute("SELECT node, epoch, seq FROM events")
+            ]
+
+    def events_of(self, device: str, limit: int) -> list[EventRow]:
+        """The newest events of a device, newest first."""
+        with self._reading() as connection:
+            found = connection.execute(
+                f"SELECT {', '.join(EventRow._fields)} FROM events WHERE device = ? ORDER BY last_ms DESC LIMIT ?",
+                (device, limit),
+            )
+            return [EventRow(*row) for row in found]
+
+    def _load(self, kind: type[AnyRow]) -> list[AnyRow]:
+        with self._reading() as connection:
+            found = connection.execute(f"SELECT {', '.join(kind._fields)} FROM {Tables.NAMES[kind]}")
+            return [kind(*row) for row in found]
+
+    def _save(self, kind: type[AnyRow], rows: Iterable[AnyRow]) -> None:
+        with self._transaction() as connection:
+            connection.executemany(_upsert(kind), rows)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._lock:
+                yield self._connection
+        except sqlite3.Error as error:
+            raise StateError(f"the state file cannot be read: {error}") from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._lock, self._connection:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield self._connection
+        except sqlite3.Error as error:
+            raise StateError(f"the state file cannot be written: {error}; check the disk's free space") from error
+
+
+def _upsert(kind: type[Row]) -> str:
+    fields, keys = kind._fields, kind._fields[: KEYS[kind]]
+    changes = ", ".join(f"{field} = excluded.{field}" for field in fields[KEYS[kind] :])
+    return (
+        f"INSERT INTO {Tables.NAMES[kind]} ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))}) "
+        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changes}"
+    )
