@@ -1,0 +1,160 @@
+"""agent.toml: every key has a default, and a bad value is refused with what would be right."""
+
+import ipaddress
+import socket
+from pathlib import Path
+
+import msgspec
+
+from fallow_agent.errors import ConfigError
+from fallow_agent.readers.registry import READERS
+from fallow_proto.settings import SettingsError, load
+
+DEFAULT_PATH = Path("/etc/fallow/agent.toml")
+PREFIX = "FALLOW_AGENT"
+AUTO = "auto"
+_NAME_LENGTH = 253  # the longest DNS name
+
+
+class Readers(msgspec.Struct, kw_only=True):
+    enabled: list[str] = [AUTO]
+    deadline_s: float = 5.0
+    run_dir: str = "/run/fallow"
+
+
+class SpoolSettings(msgspec.Struct, kw_only=True):
+    dir: str = "/var/lib/fallow/agent"
+    max_mib: int = 1024
+    max_age_h: float = 72.0
+
+
+class Tls(msgspec.Struct, kw_only=True):
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+
+class Settings(msgspec.Struct, kw_only=True):
+    site: str = "default"
+    node: str = ""
+    collector: str = "127.0.0.1:4917"
+    interval_s: float = 1.0
+    readers: Readers = msgspec.field(default_factory=Readers)
+    spool: SpoolSettings = msgspec.field(default_factory=SpoolSettings)
+    tls: Tls = msgspec.field(default_factory=Tls)
+    insecure: bool = False
+
+    @property
+    def node_name(self) -> str:
+        """The node's name: as configured, else the host's."""
+        return self.node or socket.gethostname()
+
+    @property
+    def reader_names(self) -> list[str]:
+        """The readers that are to run; "auto" means every one, and those of absent vendors end by themselves."""
+        return list(READERS) if AUTO in self.readers.enabled else list(dict.fromkeys(self.readers.enabled))
+
+    @property
+    def has_tls(self) -> bool:
+        return bool(self.tls.ca)
+
+
+def read(path: Path | None) -> Settings:
+    """Settings of a file (None: the default path if there is one) and of FALLOW_AGENT_… Raises ConfigError."""
+    if path is None and DEFAULT_PATH.exists():
+        path = DEFAULT_PATH
+    try:
+        settings = load(Settings, path, PREFIX)
+    except SettingsError as error:
+        raise ConfigError(str(error)) from error
+    if faults := complaints(settings):
+        where = path or "configuration"
+        raise ConfigError("\n".join(f"{where}: {fault}" for fault in faults))
+    return settings
+
+
+def complaints(settings: Settings) -> list[str]:
+    """What is wrong, a sentence each: the key, its value, what would be right."""
+    found = [
+        _name_fault("site", settings.site),
+        _name_fault("node", settings.node_name),
+        _between("interval_s", settings.interval_s, 0.1, 10.0),
+        _between("readers.deadline_s", settings.readers.deadline_s, 0.1, 60.0),
+        _between("spool.max_mib", settings.spool.max_mib, 1, 1 << 20),
+        _between("spool.max_age_h", settings.spool.max_age_h, 0.01, 8_760.0),
+        _absolute("readers.run_dir", settings.readers.run_dir),
+        _absolute("spool.dir", settings.spool.dir),
+        *(_reader_fault(name) for name in settings.readers.enabled),
+        _collector_fault(settings),
+        _tls_fault(settings.tls),
+    ]
+    return [fault for fault in found if fault]
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Of "host:port" or "[::1]:port". Raises ValueError."""
+    host, colon, port = address.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        ipaddress.IPv6Address(host)
+    elif ":" in host:
+        raise ValueError("an IPv6 address needs brackets")
+    if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        raise ValueError("host and port are needed")
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _name_fault(key: str, name: str) -> str:
+    if not name:
+        return f'{key} = "", expected a name'
+    if len(name) > _NAME_LENGTH:
+        return f"{key} = {name[:20]!r}… has {len(name)} characters, expected at most {_NAME_LENGTH}"
+    if not name.isprintable() or " " in name:
+        return f"{key} = {name!r}, expected a name without spaces and control characters"
+    return ""
+
+
+def _between(key: str, value: float, low: float, high: float) -> str:
+    return "" if low <= value <= high else f"{key} = {value}, expected {low:g} to {high:g}"
+
+
+def _absolute(key: str, path: str) -> str:
+    return "" if Path(path).is_absolute() else f"{key} = {path!r}, expected an absolute path"
+
+
+def _reader_fault(name: str) -> str:
+    if name in (AUTO, *READERS):
+        return ""
+    return f"readers.enabled names {name!r}, expected one of {', '.join((AUTO, *READERS))}"
+
+
+def _collector_fault(settings: Settings) -> str:
+    try:
+        host, _ = host_and_port(settings.collector)
+    except ValueError as error:
+        return f'collector = {settings.collector!r}, expected "host:port", e.g. "collector.example:4917" ({error})'
+    if any(not character.isprintable() or character in " /" for character in host):
+        return f'collector = {settings.collector!r}, expected "host:port" without a scheme, spaces or slashes'
+    if settings.has_tls or settings.insecure or is_loopback(host):
+        return ""
+    return (
+        f"collector = {settings.collector!r} is another machine and [tls] is empty, so that anybody on the way could "
+        "read and change what is sent; set tls.ca, tls.cert and tls.key, or insecure = true if that is meant"
+    )
+
+
+def _tls_fault(tls: Tls) -> str:
+    values = {"tls.ca": tls.ca, "tls.cert": tls.cert, "tls.key": tls.key}
+    missing = [key for key, value in values.items() if not value]
+    if len(missing) in (0, 3):
+        return ""
+    return f"{' and '.join(missing)} not set, expected ca, cert and key together"

@@ -1,0 +1,28 @@
+"""What can go wrong in the agent as a whole; what goes wrong with one reader is in readers/reader.py.
+
+AgentError
+├── ConfigError      the configuration cannot be used
+└── SpoolError       the spool cannot do it now; nothing of the commit is there
+    ├── SpoolDamaged     its file is not what was written; it has to be set aside
+    └── SpoolBusy        another agent uses it
+"""
+
+
+class AgentError(Exception):
+    """The message says what was found, what was expected and what to do."""
+
+
+class ConfigError(AgentError):
+    """The configuration cannot be used."""
+
+
+class SpoolError(AgentError):
+    """The spool could not do it; nothing of the commit is there, and it may be tried again."""
+
+
+class SpoolDamaged(SpoolError):
+    """The spool's file is not what was written."""
+
+
+class SpoolBusy(SpoolError):
+    """Another agent uses the spool's folder."""

@@ -1,0 +1,1 @@
+"""Reports and events that wait on disk until the collector's store has them."""

@@ -1,0 +1,214 @@
+"""The spool as the agent sees it: on disk while the disk will have it, else in memory.
+
+No trouble with the disk stops the agent. A full, read-only or missing folder leaves it with a bounded spool in memory,
+which moves to disk as soon as that works again; a damaged file is set aside and a new one begun. `problem` says so.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+from fallow_agent.errors import SpoolBusy, SpoolDamaged, SpoolError
+from fallow_agent.spool.database import Database
+from fallow_agent.spool.item import Commit, Counters, Dropped, Item, merge
+from fallow_proto.ranges import RangeSet
+
+FILE = "spool.sqlite"
+MEMORY_BYTES = 16 << 20
+_RETRY_S = 30.0
+_QUARANTINED_FILES = 3
+_FOREVER_MS = 1 << 60
+
+
+class Spool:
+    """All calls come from one thread, and none but `Spool.open` raises (SpoolBusy)."""
+
+    def __init__(self, directory: Path, max_bytes: int, max_age_ms: int) -> None:
+        self._directory = directory
+        self._max_bytes = max_bytes
+        self._max_age_ms = max_age_ms
+        self._lock: int | None = None
+        self._disk: Database | None = None
+        self._memory = self._new_memory()
+        self._memory_counters = Counters()
+        self._untrimmed: dict[str, RangeSet] = {}  # acknowledged, but the disk could not be told yet
+        self._retry_at = 0.0
+        self._counters = Counters()
+        self._recovered: dict[str, RangeSet] = {}
+        self.problem = ""
+        """Why it is not on disk; empty when it is."""
+
+    @classmethod
+    def open(cls, directory: Path, max_bytes: int, max_age_ms: int, now: float) -> "Spool":
+        """Recover what is there. now: monotonic seconds. Raises SpoolBusy when another agent has the folder."""
+        spool = cls(directory, max_bytes, max_age_ms)
+        spool._open_disk(now)
+        return spool
+
+    def recovered(self) -> dict[str, RangeSet]:
+        """Sequence numbers that a disk held when it was opened, by epoch, oldest first; each is told once."""
+        recovered, self._recovered = self._recovered, {}
+        return recovered
+
+    def commit(self, commit: Commit, now_ms: int, now: float) -> Dropped:
+        """Take in, trim and set aside in one transaction. now_ms: unix milliseconds; now: monotonic seconds."""
+        if self._disk is None and now >= self._retry_at:
+            self._retry_disk(now)
+        if self._disk is not None and now >= self._retry_at:
+            try:
+                dropped = self._commit_to_disk(self._disk, commit, now_ms)
+            except SpoolError as error:
+                self._fail(error, now)
+            else:
+                self.problem = ""
+                return dropped
+        for ranges in commit.trims:
+            merge(self._untrimmed, ranges)
+        dropped = self._memory.commit(commit, now_ms)
+        self.count(dropped)
+        return dropped
+
+    def _commit_to_disk(self, disk: Database, commit: Commit, now_ms: int) -> Dropped:
+        waiting = self._memory_items()
+        counters = self._memory_counters
+        dropped = disk.commit(
+            Commit(waiting + commit.items, [self._untrimmed, *commit.trims], commit.refusals), now_ms
+        )
+        self._untrimmed = {}
+        if waiting or any(counters):
+            self._memory.close()
+            self._memory = self._new_memory()
+            self._memory_counters = Counters()
+            disk.count(counters)
+        return dropped
+
+    def _memory_items(self) -> list[Item]:
+        items = []
+        for epoch, ranges in self._memory.held().items():
+            for lo, hi in ranges:
+                while lo <= hi:
+                    found, until = self._memory.read(epoch, lo, hi, MEMORY_BYTES)
+                    items += found
+                    lo = until + 1
+        return items
+
+    def read(
+        self, epoch: str, lo: int, hi: int, max_bytes: int, now: float, *, events: bool = False
+    ) -> tuple[list[Item], int]:
+        """Items lo..hi in order, and up to which seq this says all: what it does not name is not there.
+
+        A disk that cannot be read says nothing: up to lo - 1.
+        """
+        items: list[Item] = []
+        for database in self._databases():
+            try:
+                found, until = database.read(epoch, lo, hi, max_bytes, events=events)
+            except SpoolError as error:
+                self._fail(error, now)
+                return [], lo - 1
+            hi = min(hi, until)
+            items += found
+        return sorted((item for item in items if item.seq <= hi), key=lambda item: item.seq), hi
+
+    def count(self, dropped: Dropped) -> None:
+        """Count what was dropped before it came here."""
+        self._memory_counters += Counters(dropped_reports=dropped.reports, dropped_events=dropped.events)
+
+    def counters(self) -> Counters:
+        try:
+            if self._disk is not None:
+                self._counters = self._disk.counters()
+        except SpoolError:
+            pass  # the last ones that were read will do
+        return self._counters + self._memory_counters
+
+    def close(self) -> None:
+        for database in self._databases():
+            _close(database)
+        self._disk = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _databases(self) -> list[Database]:
+        return [self._memory] if self._disk is None else [self._disk, self._memory]
+
+    def _new_memory(self) -> Database:
+        return Database(None, min(self._max_bytes, MEMORY_BYTES), _FOREVER_MS)
+
+    def _retry_disk(self, now: float) -> None:
+        try:
+            self._open_disk(now)
+        except SpoolBusy as error:
+            self._fail(error, now)
+
+    def _open_disk(self, now: float) -> None:
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._take_lock()
+            try:
+                self._disk = self._new_disk()
+            except SpoolDamaged as error:
+                self._quarantine(error)
+                self._disk = self._new_disk()
+            self._recovered = self._disk.recovered
+            self._retry_at = now
+        except SpoolBusy:
+            raise
+        except (OSError, SpoolError) as error:
+            self._fail(error, now)
+
+    def _new_disk(self) -> Database:
+        return Database(self._directory / FILE, self._max_bytes, self._max_age_ms)
+
+    def _fail(self, error: Exception, now: float) -> None:
+        """Go on in memory; a damaged file is set aside first, so that the next commit begins a new one."""
+        self.problem = f"{self._directory}: {error}"
+        self._retry_at = now + _RETRY_S
+        if self._disk is None or not isinstance(error, SpoolDamaged):
+            return
+        _close(self._disk)
+        self._disk = None
+        try:
+            self._quarantine(error)
+        except OSError as failure:
+            self.problem = f"{self._directory}: {error}, and the file cannot be set aside: {failure}"
+        else:
+            self._retry_at = now
+
+    def _quarantine(self, error: SpoolDamaged) -> None:
+        """Rename the file aside. Raises OSError."""
+        aside = [self._directory / f"{FILE}.damaged-{number}" for number in range(_QUARANTINED_FILES)]
+        target = next((path for path in aside if not path.exists()), None)
+        if target is None:
+            target = min(aside, key=lambda path: path.stat().st_mtime)
+        for suffix in ("-wal", "-shm", "-journal"):
+            (self._directory / f"{FILE}{suffix}").unlink(missing_ok=True)
+        (self._directory / FILE).replace(target)
+        self._memory_counters += Counters(quarantined=1)
+        self.problem = f"{self._directory}: {error}; the file was set aside as {target.name}"
+
+    def _take_lock(self) -> None:
+        """Raises SpoolBusy, OSError. The lock ends with the process, however it ends."""
+        if self._lock is not None:
+            return
+        lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
+            os.close(lock)
+            raise SpoolBusy(
+                f"{self._directory} is used by another agent (process {holder}); stop that one, or give this one "
+                "its own [spool] dir"
+            ) from error
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        self._lock = lock
+
+
+def _close(database: Database) -> None:
+    try:
+        database.close()
+    except SpoolError:
+        pass  # it was closed because of what is wrong with it

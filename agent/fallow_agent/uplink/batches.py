@@ -1,0 +1,51 @@
+"""Items into messages: one message holds reports of one epoch and one layout, in one lane."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from fallow_agent.spool.item import Item
+from fallow_proto.v1 import telemetry_pb2 as pb
+
+MAX_BYTES = 256 << 10
+"""Of one message. gRPC takes 4 MiB, and our collector 1: small ones let live reports pass between."""
+MAX_REPORTS = 1_000
+MAX_EVENTS = 500
+
+
+def first_batch(reports: Iterable[Item]) -> list[Item]:
+    """As many reports as fit into one message; at least one if there is any."""
+    batch: list[Item] = []
+    size = 0
+    for report in reports:
+        size += len(report.body)
+        if batch and (size > MAX_BYTES or len(batch) >= MAX_REPORTS or not _fit_together(batch[0], report)):
+            break
+        batch.append(report)
+    return batch
+
+
+def reports_of(batch: Sequence[Item], lane: pb.Lane.ValueType) -> pb.FromAgent:
+    """One message of reports that belong together."""
+    layout = batch[0].layout
+    assert layout is not None, "BUG: an event among reports"
+    return pb.FromAgent(
+        reports=pb.Reports(
+            epoch=batch[0].epoch,
+            layout=layout.hash,
+            lane=lane,
+            reports=[pb.Report.FromString(report.body) for report in batch],
+        )
+    )
+
+
+def events_of(events: Sequence[Item]) -> Iterator[pb.FromAgent]:
+    """Messages of events, epoch by epoch."""
+    for epoch, group in groupby(events, key=lambda event: event.epoch):
+        parsed = [pb.Event.FromString(event.body) for event in group]
+        for start in range(0, len(parsed), MAX_EVENTS):
+            yield pb.FromAgent(events=pb.Events(epoch=epoch, events=parsed[start : start + MAX_EVENTS]))
+
+
+def _fit_together(first: Item, other: Item) -> bool:
+    assert first.layout is not None and other.layout is not None, "BUG: an event among reports"
+    return first.epoch == other.epoch and first.layout.hash == other.layout.hash

@@ -1,0 +1,258 @@
+"""The agent's half of the stream: events and the time in, actions out; no I/O, no clock.
+
+    WAITING --Dial--> Dialled --Send(Hello)--> GREETING --Received(Welcome)--> STREAMING --Lost--> WAITING
+
+While STREAMING, one burst is on the wire at a time, and the next begins when the wire has taken it, so that a slow
+collector costs no memory here. A burst is, in this order,
+
+    a Hello, if inventory, readers or epochs changed       the collector knows the devices before their numbers
+    events                                                 before samples
+    reports out of the ring, from a cursor on              judged lane: Welcome sets the cursor, each report moves it
+    else reports out of the spool, oldest first            backlog lane: paced, and bounded in what is not acknowledged
+"""
+
+from collections import deque
+from enum import Enum, auto
+
+from fallow_agent.ring import Ring
+from fallow_agent.spool.item import Item, Ranges, Refused
+from fallow_agent.uplink import words as w
+from fallow_agent.uplink.backoff import PROVEN_S, Backoff
+from fallow_agent.uplink.batches import MAX_BYTES, events_of, first_batch, reports_of
+from fallow_agent.uplink.unacknowledged import Unacknowledged
+from fallow_proto import WIRE
+from fallow_proto.codec import decode_ranges, encode_ranges
+from fallow_proto.ranges import RangeSet
+from fallow_proto.v1 import telemetry_pb2 as pb
+
+BACKLOG_BYTES_PER_S = 1 << 20
+BACKLOG_IN_FLIGHT = 4_096  # reports; more than an hour of one node
+SPOOL_RETRY_S = 5.0
+_EVENTS_IN_MEMORY = 1_000  # the others wait in the spool
+
+
+class State(Enum):
+    WAITING = auto()
+    GREETING = auto()
+    STREAMING = auto()
+
+
+class Uplink:
+    """`now` is boot-time seconds throughout."""
+
+    def __init__(self, identity: w.Identity, ring: Ring, backoff: Backoff) -> None:
+        self.state = State.WAITING
+        self.unacknowledged = Unacknowledged()
+        self._identity = identity
+        self._ring = ring
+        self._backoff = backoff
+        self._epoch = ""
+        self._devices: list[pb.Device] = []
+        self._readers: list[pb.Reader] = []
+        self._events: dict[tuple[str, str], Item] = {}  # of this run, unacknowledged, by epoch and id
+        self._reading = False
+        self._backlog_at = 0.0
+        self._begin_stream()
+
+    def _begin_stream(self) -> None:
+        self.unacknowledged.begin_stream()
+        self._welcomed_at: float | None = None
+        self._writing = 0
+        self._cursor = self._ring.end
+        self._hello_due = False
+        self._named: set[str] = set()  # epochs that the collector was told of
+        self._layouts: set[bytes] = set()  # that it knows
+        self._event_epochs: deque[str] = deque()  # whose spooled events are still to be read
+        self._read: list[Item] = []  # out of the spool, to be sent next
+
+    def handle(self, event: w.Event, now: float) -> list[w.Action]:
+        match event:
+            case w.Started():
+                return [w.Dial(now)]
+            case w.Dialled():
+                self._begin_stream()
+                self.state = State.GREETING
+                return self._greet()
+            case w.Received(message):
+                return self._received(message, now)
+            case w.Lost(_, rejected):
+                return self._lost(now, rejected=rejected)
+            case w.Written():
+                self._writing -= 1
+            case w.Sampled(report):
+                self._ring.put(report, now)
+                self._hold(report)
+            case w.Happened(happened):
+                self._events[happened.epoch, happened.event] = happened
+                self._hold(happened)
+                if len(self._events) > _EVENTS_IN_MEMORY:
+                    del self._events[next(iter(self._events))]
+            case w.EpochBegan(epoch):
+                self._epoch = epoch
+                self._hello_due = True
+            case w.Inventoried(devices, readers):
+                self._devices, self._readers = list(devices), list(readers)
+                self._hello_due = True
+            case w.Recovered(ranges):
+                self.unacknowledged.hold(ranges)
+            case w.Dropped(ranges):
+                self._settle(ranges)
+            case w.SpoolRead():
+                self._spool_read(event, now)
+        return self._burst(now)
+
+    def _hold(self, item: Item) -> None:
+        self.unacknowledged.hold({item.epoch: RangeSet([(item.seq, item.seq)])})
+
+    def _settle(self, ranges: Ranges) -> None:
+        self.unacknowledged.settle(ranges)
+        for key, event in list(self._events.items()):
+            if event.seq in ranges.get(event.epoch, ()):
+                del self._events[key]
+
+    def _lost(self, now: float, *, rejected: bool) -> list[w.Action]:
+        if self._welcomed_at is not None and now - self._welcomed_at >= PROVEN_S:
+            self._backoff.proven()
+        self.state = State.WAITING
+        self._begin_stream()
+        return [w.Dial(now + self._backoff.delay_s(rejected=rejected))]
+
+    def _received(self, message: pb.ToAgent, now: float) -> list[w.Action]:
+        try:
+            match message.WhichOneof("kind"):
+                case "welcome":
+                    return self._welcomed(message.welcome, now)
+                case "ack":
+                    stored = decode_ranges(message.ack.stored)
+                    self._settle(stored)
+                    return [w.Trim(stored), *self._burst(now)]
+                case "refuse":
+                    refused = decode_ranges(message.refuse.refused)
+                    self._settle(refused)
+                    return [w.SetAside(Refused(refused, message.refuse.reason)), *self._burst(now)]
+                case "resend":
+                    self.unacknowledged.ask_again(decode_ranges(message.resend.lost))
+                    return self._burst(now)
+        except ValueError as error:
+            return [w.HangUp(f"the collector sent what cannot be: {error}; is it a Fallow collector of this version?")]
+        return []  # a newer collector's word that we do not know yet
+
+    def _welcomed(self, welcome: pb.Welcome, now: float) -> list[w.Action]:
+        if self.state is not State.GREETING:
+            return []
+        stored = decode_ranges(welcome.stored)
+        self.state = State.STREAMING
+        self._welcomed_at = now
+        self._ring.keep_for(welcome.evidence_s)
+        self._cursor = self._ring.position_after(welcome.judged_epoch, welcome.judged_seq)
+        self._settle(stored)
+        self._event_epochs = deque(self.unacknowledged.held)
+        return [w.Exempt(list(welcome.holders)), w.Trim(stored), *self._burst(now)]
+
+    def _greet(self) -> list[w.Action]:
+        spooled = self.unacknowledged.for_hello()
+        for report in self._ring.since(0):  # acknowledged or not, the judged lane may send it
+            spooled.setdefault(report.epoch, [(report.seq, report.seq)])
+        self._hello_due = False
+        self._named |= {self._epoch, *spooled}
+        return self._send(
+            pb.FromAgent(
+                hello=pb.Hello(
+                    wire=WIRE,
+                    agent_version=self._identity.agent_version,
+                    site=self._identity.site,
+                    node=self._identity.node,
+                    boot_id=self._identity.boot_id,
+                    epoch=self._epoch,
+                    spooled=encode_ranges(spooled),
+                    devices=self._devices,
+                    readers=self._readers,
+                    interval_s=self._identity.interval_s,
+                )
+            )
+        )
+
+    def _burst(self, now: float) -> list[w.Action]:
+        """What comes next on the wire, if it is free."""
+        if self.state is not State.STREAMING or self._writing:
+            return []
+        actions: list[w.Action] = self._greet() if self._hello_due else []
+        actions += self._send_events([event for event in self._events.values() if self._is_unsent(event)])
+        if live := first_batch(self._ring.since(self._cursor)):
+            self._cursor = max(self._cursor, self._ring.start) + len(live)
+            return actions + self._send_reports(live, pb.LANE_JUDGED)
+        return actions or self._backlog(now)
+
+    def _backlog(self, now: float) -> list[w.Action]:
+        self._read = [item for item in self._read if self._is_unsent(item)]
+        if self._read:
+            return self._send_read(now)
+        request = None if self._reading else self._next_read(now)
+        if request is None:
+            return []
+        if request.epoch not in self._named:
+            return self._greet()
+        self._reading = True
+        return [request]
+
+    def _next_read(self, now: float) -> w.ReadSpool | None:
+        at = max(now, self._backlog_at)
+        while self._event_epochs:
+            if held := list(self.unacknowledged.held.get(self._event_epochs[0], ())):
+                return w.ReadSpool(at, self._event_epochs[0], held[0][0], held[-1][1], MAX_BYTES, events=True)
+            self._event_epochs.popleft()
+        if self.unacknowledged.backlog_in_flight() < BACKLOG_IN_FLIGHT:
+            for epoch, lo, hi in self.unacknowledged.unsent():
+                return w.ReadSpool(at, epoch, lo, hi, MAX_BYTES, events=False)
+        return None
+
+    def _spool_read(self, read: w.SpoolRead, now: float) -> None:
+        self._reading = False
+        request, until = read.request, read.until
+        if until < request.lo:
+            self._backlog_at = now + SPOOL_RETRY_S
+            return
+        if request.events:
+            if self._event_epochs and self._event_epochs[0] == request.epoch:
+                self._event_epochs.popleft()
+        else:
+            missing = RangeSet([(request.lo, until)])
+            for item in read.items:
+                missing.remove(item.seq, item.seq)
+            self._settle({request.epoch: missing})
+        if self.state is State.STREAMING:
+            self._read += read.items
+
+    def _send_read(self, now: float) -> list[w.Action]:
+        """One message of what was read."""
+        events = [item for item in self._read if item.event]
+        if events:
+            self._read = [item for item in self._read if not item.event]
+            return self._send_events(events)
+        batch = first_batch(self._read)
+        del self._read[: len(batch)]
+        self._backlog_at = now + sum(len(report.body) for report in batch) / BACKLOG_BYTES_PER_S
+        return self._send_reports(batch, pb.LANE_BACKLOG)
+
+    def _send_events(self, events: list[Item]) -> list[w.Action]:
+        for event in events:
+            self.unacknowledged.send(event.epoch, event.seq, backlog=False)
+        return [action for message in events_of(events) for action in self._send(message)]
+
+    def _send_reports(self, batch: list[Item], lane: pb.Lane.ValueType) -> list[w.Action]:
+        layout = batch[0].layout
+        assert layout is not None, "BUG: an event among reports"
+        actions: list[w.Action] = []
+        if layout.hash not in self._layouts:
+            self._layouts.add(layout.hash)
+            actions += self._send(pb.FromAgent(layout=layout))
+        for report in batch:
+            self.unacknowledged.send(report.epoch, report.seq, backlog=lane == pb.LANE_BACKLOG)
+        return actions + self._send(reports_of(batch, lane))
+
+    def _send(self, message: pb.FromAgent) -> list[w.Action]:
+        self._writing += 1
+        return [w.Send(message)]
+
+    def _is_unsent(self, item: Item) -> bool:
+        return self.unacknowledged.is_unsent(item.epoch, item.seq)
