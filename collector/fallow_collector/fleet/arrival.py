@@ -11,7 +11,10 @@ from fallow_proto.v1 import telemetry_pb2 as pb
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Values:
-    """One block's numbers: gauges float32[devices, gauges], counters float64[devices, counters], reasons uint8[devices]."""
+    """One block's numbers.
+
+    gauges float32[devices, gauges], counters float64[devices, counters], reasons uint8[devices].
+    """
 
     block: BoundBlock
     gauges: NDArray[np.float32]

@@ -16,8 +16,9 @@ from fallow_proto.metrics import BY_NAME, Group
 class Chunk:
     """Readings that share group and columns; n of them, a device each.
 
-    rows int32[n], rows of the fleet; series int32[n], positions in Fleet.series; node int32[n]; time_ms int64[n], agents' stamps; interval_s float64[n];
-    report int32[n], positions in the reports gathered; gauges float32[n, g]; counters float64[n, c]; reasons uint8[n].
+    rows int32[n], rows of the fleet; series int32[n], positions in Fleet.series; node int32[n]; report int32[n],
+    positions in the reports gathered; time_ms int64[n], agents' stamps; interval_s float64[n]; gauges float32[n, g];
+    counters float64[n, c]; reasons uint8[n].
     """
 
     group: Group

@@ -20,8 +20,8 @@ class LayoutError(ValueError):
 class BoundBlock:
     """One block of a layout, resolved.
 
-    rows: int32[devices], rows of the fleet; series: int32[devices], positions in Fleet.series. gauge_pick, counter_pick: which of the wire's columns are known here (a
-    newer agent may send more).
+    rows: int32[devices], rows of the fleet; series: int32[devices], positions in Fleet.series. gauge_pick,
+    counter_pick: which of the wire's columns are known here (a newer agent may send more).
     """
 
     group: Group
@@ -50,9 +50,10 @@ class Rows(Protocol):
     """What binding asks of the fleet."""
 
     def row_of(self, node: int, uuid: str) -> int | None:
-        """The row of a device in the node's last Hello."""
+        """The row of a device that the node reports."""
 
-    def series_of(self, row: int) -> int: ...
+    def series_of(self, row: int, node: int) -> int:
+        """Position in `Fleet.series` of the tags of the row's device under this node."""
 
 
 def bind(fleet: Rows, node: int, layout: pb.Layout) -> Binding:
@@ -83,7 +84,7 @@ def _bind_block(fleet: Rows, node: int, block: pb.Block) -> BoundBlock:
         group=group,
         interval_s=block.interval_s,
         rows=np.array(rows, dtype=np.int32),
-        series=np.array([fleet.series_of(row) for row in rows], dtype=np.int32),
+        series=np.array([fleet.series_of(row, node) for row in rows], dtype=np.int32),
         wire_gauges=len(block.gauges),
         wire_counters=len(block.counters),
         gauge_pick=gauge_pick,

@@ -1,0 +1,60 @@
+"""From what was judged at the newest reading to what may be said now: silence and absence come in here only."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fallow_collector.idle import phase
+from fallow_collector.idle.reasons import BIT as REASON
+from fallow_collector.idle.reasons import NONE
+from fallow_collector.idle.settings import IdleSettings
+from fallow_proto.states import Freshness, Health
+
+LIVE, STALE, LOST, ABSENT = map(
+    phase.FRESHNESSES.index, (Freshness.LIVE, Freshness.STALE, Freshness.LOST, Freshness.ABSENT)
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Presence:
+    """What the fleet knows of n devices. age_s float64[n], of the newest reading, inf: none; interval_s float64[n],
+    between readings; present bool[n], in its node's last Hello; allocation, service uint8[n], axes of phase.LOOKUP."""
+
+    age_s: NDArray[np.float64]
+    interval_s: NDArray[np.float64]
+    present: NDArray[np.bool_]
+    allocation: NDArray[np.uint8]
+    service: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assessment:
+    """The axes and the phase of n devices at one moment: positions in the tuples of `phase`, reasons as bits."""
+
+    freshness: NDArray[np.uint8]
+    health: NDArray[np.uint8]
+    occupancy: NDArray[np.uint8]
+    phase: NDArray[np.uint8]
+    reasons: NDArray[np.uint64]
+    low: NDArray[np.bool_]
+
+
+def assess(settings: IdleSettings, state: NDArray[np.void], presence: Presence) -> Assessment:
+    stale = np.maximum(settings.stale_s, 3 * presence.interval_s)
+    lost = np.maximum(settings.lost_s, 10 * presence.interval_s)
+    freshness = np.select(
+        [~presence.present, ~(presence.age_s <= lost), ~(presence.age_s <= stale)], [ABSENT, LOST, STALE], LIVE
+    ).astype(np.uint8)
+    live = freshness == LIVE
+    health = np.where(live, state["health"], phase.HEALTHS.index(Health.UNKNOWN)).astype(np.uint8)
+    occupancy = np.where(live, state["occupancy"], phase.UNKNOWN).astype(np.uint8)
+    of_silence = np.array([NONE, REASON["stale"], REASON["lost"], REASON["absent"]], dtype=np.uint64)[freshness]
+    return Assessment(
+        freshness=freshness,
+        health=health,
+        occupancy=occupancy,
+        phase=phase.LOOKUP[presence.allocation, freshness, health, presence.service, occupancy],
+        reasons=np.where(live, state["reasons"], of_silence),
+        low=state["low"],
+    )
