@@ -21,7 +21,11 @@ class Hang(NamedTuple):
 
 class Mode(NamedTuple):
     current: int
-    pending: int
+    pending: int  # from the next reset on
+
+
+OFF = Mode(0, 0)
+ON = Mode(1, 1)
 
 
 Fault = int | Hang
@@ -61,8 +65,8 @@ class Device:
     mps_processes: tuple[Process, ...] | None = ()
     compute_mode: int | None = 0
     persistence_mode: int | None = 1
-    mig: Mode | None = Mode(0, 0)
-    ecc: Mode | None = Mode(1, 1)
+    mig: Mode | None = OFF
+    ecc: Mode | None = ON
     recovery_action: int | None = 0
     throttle_power_nanoseconds: int | None = 0
     throttle_thermal_software_nanoseconds: int | None = 0
