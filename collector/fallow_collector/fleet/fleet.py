@@ -165,9 +165,7 @@ class Fleet:
             waves[wave].append(arrival)
             contiguous[wave].append(follows)
         for reports, unbroken in zip(waves, contiguous, strict=True):
-            # The fast group last: it is judged, and the judgement looks at the slower ones too.
-            for chunk in sorted(gather(reports), key=lambda chunk: chunk.group is Group.FAST):
-                self._take(chunk, np.array(unbroken, dtype=np.bool_))
+            self._take(gather(reports), np.array(unbroken, dtype=np.bool_))
 
     def _admit(self, arrival: Arrival) -> bool | None:
         """Whether the report follows on the node's last without a gap; None: not to be judged at all."""
@@ -183,27 +181,44 @@ class Fleet:
         node.offset, node.offset_at = offset, arrival.receipt
         return follows
 
-    def _take(self, chunk: Chunk, follows: NDArray[np.bool_]) -> None:
-        mine = (self.owner[chunk.rows] == chunk.node) & self.present[chunk.rows]
+    def _take(self, chunks: list[Chunk], follows: NDArray[np.bool_]) -> None:
+        """One report of each of many nodes: all its values first, then one judgement of each device it read fast."""
+        fast = []
+        for chunk in chunks:
+            mine = (self.owner[chunk.rows] == chunk.node) & self.present[chunk.rows]
+            self.absurd_values += chunk.absurd
+            self._assign(chunk, mine)
+            if chunk.group is Group.FAST and mine.any():
+                fast.append((chunk, mine))
+        if not fast:
+            return
+        rows, first = np.unique(np.concatenate([c.rows[mine] for c, mine in fast]), return_index=True)
+        joined = {
+            name: np.concatenate([getattr(c, name)[mine] for c, mine in fast])[first]
+            for name in ("node", "report", "time_ms", "interval_s")
+        }
+        time_ms, interval_s = joined["time_ms"], joined["interval_s"]
+        # A device may stand in several blocks, each of other columns: the worst that was said of it counts.
+        reasons = np.zeros(self.count, dtype=np.uint8)
+        for chunk, mine in fast:
+            np.maximum.at(reasons, chunk.rows[mine], chunk.reasons[mine])
+        gap_ms = time_ms - self.last_ms[rows]
+        contiguous = follows[joined["report"]] & (gap_ms <= WITNESS_INTERVALS * 1000 * interval_s)
+        self.last_ms[rows] = time_ms
+        self.interval_s[rows] = interval_s
+        self.seen_at[rows] = time_ms / 1000 + self._offsets(joined["node"])
+        self._observer.observe(
+            rows, self._witnesses(rows, time_ms), reasons[rows], time_ms, interval_s, contiguous
+        )
+
+    def _assign(self, chunk: Chunk, mine: NDArray[np.bool_]) -> None:
         rows = chunk.rows[mine]
-        time_ms, interval_s = chunk.time_ms[mine], chunk.interval_s[mine]
-        self.absurd_values += chunk.absurd
-        until = time_ms + (WITNESS_INTERVALS * 1000 * interval_s).astype(np.int64)
+        until = chunk.time_ms[mine] + (WITNESS_INTERVALS * 1000 * chunk.interval_s[mine]).astype(np.int64)
         for names, values in ((chunk.gauge_names, chunk.gauges), (chunk.counter_names, chunk.counters)):
             if names:
                 at = (rows[:, None], columns(names)[None, :])
                 self.values[at] = values[mine]
                 self.good_until_ms[at] = until[:, None]
-        if chunk.group is not Group.FAST:
-            return
-        gap_ms = time_ms - self.last_ms[rows]
-        contiguous = follows[chunk.report[mine]] & (gap_ms <= WITNESS_INTERVALS * 1000 * interval_s)
-        self.last_ms[rows] = time_ms
-        self.interval_s[rows] = interval_s
-        self.seen_at[rows] = time_ms / 1000 + self._offsets(chunk.node[mine])
-        self._observer.observe(
-            rows, self._witnesses(rows, time_ms), chunk.reasons[mine], time_ms, interval_s, contiguous
-        )
 
     def _witnesses(self, rows: NDArray[np.int32], time_ms: NDArray[np.int64]) -> NDArray[np.float64]:
         """Values that still count, a partition's missing activity being its parent's."""
