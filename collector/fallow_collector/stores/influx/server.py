@@ -1,0 +1,118 @@
+"""What the server says that it is, and since when its process runs.
+
+It is asked over HTTP: /ping and /metrics below `url`, or at the root of its host where there is a path in `url`
+(vminsert's /insert/0/influx has neither).
+
+found                                                        is                  settle_s
+X-Server-Hostname with /ping, or vm_app_version in /metrics  VictoriaMetrics     15 (it loses 6 to 11 s on kill -9)
+else X-Influxdb-Version with /ping                           InfluxDB            0 (its log is on disk by then)
+else                                                         unknown             15, as the least durable one known
+
+VictoriaMetrics sends X-Influxdb-Version too, with some of its answers: its own signs are looked for first.
+"""
+
+import re
+import ssl
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+import httpx
+
+from fallow_collector.stores.influx.settle import Alive, Broken, Seen, Silent
+from fallow_collector.stores.influx.token import TokenFile
+
+
+class Kind(StrEnum):
+    INFLUXDB = "InfluxDB"
+    VICTORIAMETRICS = "VictoriaMetrics"
+    UNKNOWN = "an unknown server"
+
+
+SETTLE_S = {Kind.INFLUXDB: 0.0, Kind.VICTORIAMETRICS: 15.0, Kind.UNKNOWN: 15.0}
+
+
+class Server(NamedTuple):
+    kind: Kind
+    start: float | None
+    """When its process began, unix seconds; None: it does not say."""
+
+
+def kind_of(ping_headers: Mapping[str, str], metrics: str) -> Kind:
+    """What it is; the headers' names are compared without regard to case by httpx."""
+    if "x-server-hostname" in ping_headers or "\nvm_app_version{" in "\n" + metrics:
+        return Kind.VICTORIAMETRICS
+    if "x-influxdb-version" in ping_headers:
+        return Kind.INFLUXDB
+    return Kind.UNKNOWN
+
+
+_START = re.compile(r"^(?:process_start_time_seconds|vm_app_start_timestamp) ([0-9.e+]+)$", re.MULTILINE)
+
+
+def start_of(metrics: str) -> float | None:
+    """The process's start time out of Prometheus text, unix seconds; InfluxDB 2 and VictoriaMetrics both print it."""
+    found = _START.search(metrics)
+    return float(found[1]) if found else None
+
+
+class Unreachable(Exception):
+    """The server did not answer; `seen` says how, the message why."""
+
+    def __init__(self, seen: Seen, message: str) -> None:
+        super().__init__(message)
+        self.seen = seen
+
+
+class Watch:
+    """Asks the server who it is and since when. One connection, kept open."""
+
+    def __init__(self, url: str, token: TokenFile, timeout_s: float) -> None:
+        whole = httpx.URL(url.rstrip("/"))
+        root = whole.copy_with(path="/", query=None)
+        self._bases = [whole] if whole.path == "/" else [whole, root]
+        self._metrics: httpx.URL | None = None
+        self._token = token  # InfluxDB 3 wants it even with /ping
+        # The system's certificates, and no proxy from the environment: as influxdb-client, which writes.
+        self._http = httpx.Client(timeout=timeout_s, verify=ssl.create_default_context(), trust_env=False)
+
+    def meet(self) -> Server:
+        """Raises Unreachable."""
+        headers = httpx.Headers()
+        for base in self._bases:
+            answer = self._get(_below(base, "ping"))
+            if answer.is_success:
+                headers = answer.headers
+                break
+        text = ""
+        for base in self._bases:
+            answer = self._get(_below(base, "metrics"))
+            if answer.is_success:
+                self._metrics, text = _below(base, "metrics"), answer.text
+                break
+        return Server(kind_of(headers, text), start_of(text))
+
+    def look(self) -> Seen:
+        """Is it still there, and still the same process?"""
+        try:
+            answer = self._get(self._metrics or _below(self._bases[-1], "ping"))
+        except Unreachable as error:
+            return error.seen
+        if answer.is_server_error:  # a proxy that does not reach it, or the server on its way down
+            return Broken()
+        return Alive(start_of(answer.text) if answer.is_success else None)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _get(self, url: httpx.URL) -> httpx.Response:
+        try:
+            return self._http.get(url, headers=self._token.headers())
+        except httpx.TimeoutException as error:
+            raise Unreachable(Silent(), f"{url} did not answer in {self._http.timeout.read:g} s") from error
+        except httpx.HTTPError as error:
+            raise Unreachable(Broken(), f"{url} cannot be reached: {error}") from error
+
+
+def _below(base: httpx.URL, name: str) -> httpx.URL:
+    return base.copy_with(path=f"{base.path.rstrip('/')}/{name}")
