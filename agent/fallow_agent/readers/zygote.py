@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 import sys
+from importlib import import_module
 
 from fallow_agent.readers import family
 from fallow_agent.readers import messages as m
@@ -21,7 +22,8 @@ from fallow_agent.readers.serve import serve
 def main() -> None:
     """Fork a reader for each Birth that comes in on the socket whose number is argument 1, until it is closed.
 
-    The readers go on without the zygote, and end when the agent closes their own sockets.
+    The other arguments are modules to import before, so that the readers share their memory. The readers go on
+    without the zygote, and end when the agent closes their own sockets.
     """
     control = socket.socket(fileno=int(sys.argv[1]))
     agent = os.getppid()
@@ -33,6 +35,9 @@ def main() -> None:
     alarm.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)  # only with a handler does the descriptor below hear of it
     signal.set_wakeup_fd(alarm.fileno(), warn_on_full_buffer=False)
+    for module in sys.argv[2:]:
+        with contextlib.suppress(ImportError):  # its reader will say so
+            import_module(module)
     gc.collect()
     gc.freeze()  # so that no collection in a child writes to pages it shares with us
     children: dict[int, socket.socket] = {}

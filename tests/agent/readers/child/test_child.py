@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from fallow_agent.readers import messages as m
 from fallow_agent.readers.child import Answer, ReaderChild, Zygote
 from fallow_agent.readers.lifecycle import Limits
@@ -34,7 +35,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.zygote = Zygote()
+        self.zygote = Zygote(readers=())
         self.children: list[ReaderChild] = []
         self.answers: list[Answer] = []
 

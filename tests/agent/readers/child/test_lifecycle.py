@@ -1,0 +1,189 @@
+"""The life of a reader's process as tables: what is heard, and when, against what is done."""
+
+from collections.abc import Callable
+
+import pytest
+
+from fallow_agent.readers import messages as m
+from fallow_agent.readers.lifecycle import Action, Fork, HangUp, Lifecycle, Limits, Phase, Send, Tell
+from fallow_agent.readers.status import State, Status
+from fallow_proto.metrics import Group
+from fallow_proto.v1 import telemetry_pb2 as pb
+
+OPENED = m.Opened((), {})
+READ = m.Read({})
+ASK = m.Ask((Group.FAST,))
+LIMITS = Limits(answer=5, open=30, stop=2, first_retry=1, last_retry=4, absent_retry=60, held_retry=10, steady=60)
+
+
+def told(actions: list[Action]) -> list[object]:
+    return [action.answer for action in actions if isinstance(action, Tell)]
+
+
+def opening(now: float = 0.0) -> Lifecycle:
+    life = Lifecycle("test", now, LIMITS)
+    assert life.tick(now) == [Fork()]
+    return life
+
+
+def ready(now: float = 0.0) -> Lifecycle:
+    life = opening(now)
+    life.heard(OPENED, now)
+    return life
+
+
+def asked(now: float = 0.0) -> Lifecycle:
+    life = ready(now)
+    assert life.ask(ASK.groups, now) == [Send(ASK)]
+    return life
+
+
+def test_nothing_is_known_before_the_first_answer() -> None:
+    life = opening()
+    assert not life.settled
+    assert (life.status.state, life.status.reason) == (State.FAILED, pb.REASON_FAILED)
+    assert told(life.heard(OPENED, 1.0)) == [Status("test", State.OK, 1.0), OPENED]
+    assert life.settled
+
+
+def test_only_one_question_is_open_at_a_time() -> None:
+    life = asked()
+    assert life.ask(ASK.groups, 1.0) == []
+    assert told(life.heard(READ, 1.5)) == [READ]
+    assert life.ask(ASK.groups, 2.0) == [Send(ASK)]
+
+
+def test_an_answer_in_time_is_no_fault_and_one_after_the_deadline_is() -> None:
+    life = asked(10.0)
+    assert life.deadline == 15.0
+    assert life.tick(14.9) == []
+    (status,) = told(life.tick(15.0))
+    assert isinstance(status, Status)
+    assert (status.state, status.since, status.reason) == (State.STUCK, 15.0, pb.REASON_STUCK)
+
+
+def test_a_stuck_process_is_neither_ended_nor_asked_nor_doubled_however_long_it_takes() -> None:
+    life = asked(0.0)
+    life.tick(5.0)
+    assert life.deadline is None
+    assert life.tick(1e6) == []
+    assert life.ask(ASK.groups, 1e6) == []
+
+
+def test_what_comes_after_the_deadline_is_too_old_to_be_told() -> None:
+    life = asked(0.0)
+    life.tick(5.0)
+    assert told(life.heard(READ, 100.0)) == [Status("test", State.OK, 100.0)]
+    life.ask(ASK.groups, 101.0)
+    assert told(life.heard(READ, 101.1)) == [READ]
+
+
+@pytest.mark.parametrize(
+    ("message", "state", "reason", "wait"),
+    [
+        (m.Absent("no library"), State.ABSENT, pb.REASON_OK, 60.0),
+        (m.Held(42), State.STUCK, pb.REASON_STUCK, 10.0),
+        (m.Failed("driver not loaded", driver=True), State.FAILED, pb.REASON_DRIVER, 1.0),
+        (m.Failed("KeyError: 1", driver=False), State.FAILED, pb.REASON_FAILED, 1.0),
+        (m.Exited(-11), State.FAILED, pb.REASON_FAILED, 1.0),
+        (m.Ended(), State.OK, pb.REASON_OK, 0.0),
+    ],
+)
+@pytest.mark.parametrize("in_phase", [ready, asked])
+def test_last_words_set_the_state_and_when_to_try_again(
+    in_phase: Callable[[float], Lifecycle], message: m.FromChild, state: State, reason: pb.Reason.ValueType, wait: float
+) -> None:
+    life = in_phase(0.0)
+    life.heard(message, 3.0)
+    assert (life.status.state, life.status.reason) == (state, reason)
+    assert life.tick(1e6) == []  # not before the old process is gone
+    assert life.hung_up(3.1) == [HangUp()]
+    assert life.tick(2.9 + wait) == []
+    assert life.tick(3.0 + max(wait, 0.1)) == [Fork()]
+
+
+def test_failure_after_failure_is_retried_ever_later() -> None:
+    life = Lifecycle("test", 0.0, LIMITS)
+    now, waits = 0.0, []
+    for _ in range(5):
+        assert life.tick(now) == [Fork()]
+        life.heard(m.Failed("no driver", driver=True), now)
+        life.hung_up(now)
+        assert life.deadline is not None
+        waits.append(life.deadline - now)
+        now = life.deadline
+    assert waits == [1, 2, 4, 4, 4]
+
+
+def test_a_failure_after_long_service_is_retried_soon() -> None:
+    life = opening()
+    for _ in range(3):
+        life.heard(m.Failed("no driver", driver=True), 0.0)
+        life.hung_up(0.0)
+        life.tick(100.0)
+    life.heard(OPENED, 100.0)
+    life.heard(m.Exited(1), 160.0)
+    life.hung_up(160.0)
+    assert life.deadline == 161.0
+
+
+def test_the_same_failure_again_is_told_once_and_keeps_its_beginning() -> None:
+    life = ready()
+    assert len(told(life.heard(m.Failed("no driver", driver=True), 1.0))) == 1
+    life.hung_up(1.0)
+    life.tick(2.0)
+    assert told(life.heard(m.Failed("no driver", driver=True), 3.0)) == []
+    assert life.status.since == 1.0
+    life.hung_up(3.0)
+    life.tick(9.0)
+    (status,) = told(life.heard(m.Failed("no device", driver=True), 9.5))
+    assert isinstance(status, Status)
+    assert (status.message, status.since) == ("no device", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (-11, "ended by SIGSEGV"), (-9, "ended by SIGKILL"), (3, "with status 3"), (-63, "signal 63"),
+    ],
+)
+def test_how_a_process_died_is_said(code: int, words: str) -> None:
+    life = asked()
+    life.heard(m.Exited(code), 1.0)
+    assert words in life.status.message
+
+
+def test_a_process_that_is_gone_without_a_word_has_failed() -> None:
+    life = asked()
+    actions = life.hung_up(1.0)
+    assert actions[0] == HangUp()
+    assert "without a word" in life.status.message
+    assert life.tick(2.0) == [Fork()]
+
+
+@pytest.mark.parametrize("in_phase", [opening, ready, asked])
+def test_stopping_lets_a_reader_close_its_devices_but_not_for_ever(in_phase: Callable[[float], Lifecycle]) -> None:
+    life = in_phase(0.0)
+    assert life.stop(1.0) == [Send(m.Close())]
+    assert life.tick(2.9) == []
+    assert life.tick(3.0) == [HangUp()]
+    assert life.phase is Phase.OVER
+    assert life.tick(1e6) == []
+
+
+def test_a_reader_that_closed_in_good_order_is_over_at_once() -> None:
+    life = ready()
+    life.stop(1.0)
+    assert life.heard(m.Ended(), 1.1) == []
+    assert life.hung_up(1.2) == [HangUp()]
+    assert life.phase is Phase.OVER
+
+
+def test_stopping_a_stuck_reader_or_one_at_rest_waits_for_nothing() -> None:
+    life = asked()
+    life.tick(5.0)
+    assert life.stop(6.0) == [HangUp()]
+    assert life.phase is Phase.OVER
+    life = Lifecycle("test", 0.0, LIMITS)
+    assert life.stop(0.0) == []
+    assert life.phase is Phase.OVER
