@@ -3,7 +3,7 @@
 Times are RFC 3339 in UTC with milliseconds; what is not known is null.
 """
 
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
@@ -53,14 +53,24 @@ class DeviceState(DeviceIdentity, kw_only=True):
     since: str  # when it came into this phase
 
 
-Device = msgspec.defstruct(
-    "Device",
-    [(name, float | None, None) for name in (*NAMES, "memory_utilization_ratio", "idle_cores")],
-    bases=(DeviceState,),
-    kw_only=True,
-    module=__name__,
-)
-"""A device as the API shows it: identity, the five axes, the phase, and every metric by its name."""
+if TYPE_CHECKING:
+
+    class Device(DeviceState):
+        """What a type checker knows of the struct below: any further attribute is a metric."""
+
+        def __init__(self, **fields: Any) -> None: ...
+
+        def __getattr__(self, metric: str) -> float | None: ...
+
+else:
+    Device = msgspec.defstruct(
+        "Device",
+        [(name, float | None, None) for name in (*NAMES, "memory_utilization_ratio", "idle_cores")],
+        bases=(DeviceState,),
+        kw_only=True,
+        module=__name__,
+    )
+    """A device as the API shows it: identity, the five axes, the phase, and every metric by its name."""
 
 
 class Group(msgspec.Struct, kw_only=True):
@@ -157,7 +167,7 @@ class Event(msgspec.Struct, kw_only=True):
 
 
 class DeviceDetail(msgspec.Struct, kw_only=True):
-    device: Device  # type: ignore[valid-type]
+    device: Device
     baseline: "Baseline"
     events: list[Event]
 

@@ -42,7 +42,7 @@ class Unavailable(RuntimeError):
 class Answers(Protocol):
     def capacity(self, where: Where) -> api.Capacity: ...
 
-    def devices(self, where: Where, limit: int, cursor: str | None) -> "api.Page[api.Device]":  # type: ignore[valid-type]
+    def devices(self, where: Where, limit: int, cursor: str | None) -> api.Page[api.Device]:
         """Sorted by uuid; the cursor is the last uuid of the page before."""
 
     def device(self, uuid: str) -> api.DeviceDetail: ...

@@ -45,7 +45,7 @@ def devices(
     phase: Phases = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
-) -> api.Page[api.Device]:  # type: ignore[valid-type]
+) -> api.Page[api.Device]:
     """Devices with their states and newest readings, sorted by uuid."""
     return answers.devices(_where(site, node, device_class, vendor, model, phase), limit, cursor)
 

@@ -1,0 +1,40 @@
+"""`fallow devices`, `device` and `explain`: every device, one, and why it is what it is."""
+
+from argparse import ArgumentParser, Namespace
+
+from fallow_client import calls
+from fallow_client.client import Client
+from fallow_client.commands.terminal import ANSWERED, add_filters, answer, answer_of_device, console, where_of
+from fallow_client.views import devices as views
+
+FILTERS = ("site", "node", "class", "vendor", "model", "phase")
+
+
+def list_arguments(parser: ArgumentParser) -> None:
+    add_filters(parser, *FILTERS)
+    page_arguments(parser)
+
+
+def page_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--limit", type=int, metavar="N", help="most items of one answer (default 1000)")
+    parser.add_argument("--cursor", metavar="KEY", help="go on after the page that ended with this")
+
+
+def uuid_argument(parser: ArgumentParser) -> None:
+    parser.add_argument("uuid", metavar="UUID", help="a device's uuid, or as much of it as no other begins with")
+
+
+def run_list(args: Namespace, client: Client) -> int:
+    width = console().width
+    answer(args, client, calls.devices(where_of(args), args.limit, args.cursor), lambda page: views.page(page, width))
+    return ANSWERED
+
+
+def run_one(args: Namespace, client: Client) -> int:
+    answer_of_device(args, client, calls.device, views.detail)
+    return ANSWERED
+
+
+def run_explain(args: Namespace, client: Client) -> int:
+    answer_of_device(args, client, calls.explain, views.explanation)
+    return ANSWERED

@@ -1,0 +1,47 @@
+"""How both clients reach a collector."""
+
+import ssl
+from typing import TypedDict
+
+import httpx
+
+from fallow_client.errors import Unreachable
+
+DEFAULT_URL = "http://127.0.0.1:4918"
+CONNECT_S = 5.0
+ANSWER_S = 60.0  # a long history may take the store that long
+
+
+class ConnectionSettings(TypedDict):
+    base_url: httpx.URL
+    timeout: httpx.Timeout
+    verify: ssl.SSLContext | bool
+    trust_env: bool
+
+
+def settings_for(url: str) -> ConnectionSettings:
+    """Raises Unreachable if the URL cannot be one of a collector.
+
+    Proxies of the environment are left aside: a collector is on this machine or inside the site, and the token should
+    not pass through others. Certificates are checked against the system's, or those that SSL_CERT_FILE names.
+    """
+    try:
+        base_url = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise Unreachable(f"{url!r} is not a URL: {error}; expected one such as {DEFAULT_URL}") from error
+    if base_url.scheme not in ("http", "https") or not base_url.host:
+        raise Unreachable(f"{url!r} is not a URL of a collector; expected one such as {DEFAULT_URL}")
+    return ConnectionSettings(
+        base_url=base_url,
+        timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
+        verify=ssl.create_default_context() if base_url.scheme == "https" else False,  # nothing to verify
+        trust_env=False,
+    )
+
+
+def unreachable(url: str, error: httpx.HTTPError) -> Unreachable:
+    what = "answered too slowly" if isinstance(error, httpx.ReadTimeout) else "cannot be reached"
+    return Unreachable(
+        f"the collector at {url} {what}: {error or type(error).__name__}; "
+        f"is fallow-collector running there? --url or FALLOW_URL names another"
+    )
