@@ -54,6 +54,7 @@ class RemoteReader:
 
     def answered(self, within_s: float) -> bool:
         """Whether there is an answer to receive()."""
+        assert self._process.stdout
         return bool(select.select([self._process.stdout], [], [], within_s)[0])
 
     def receive(self) -> Any:

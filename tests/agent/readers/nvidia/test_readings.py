@@ -142,6 +142,7 @@ UNSUPPORTED = [
     ({"graphics_processes": None, "mps_processes": None}, set()),  # no such contexts: compute alone is the count
     ({"mig": ON}, {"utilization_ratio", "memory_bandwidth_active_ratio"}),
     ({"faults": {"nvmlDeviceGetUtilizationRates": 13}}, {"utilization_ratio", "memory_bandwidth_active_ratio"}),
+    ({"faults": {"nvmlDeviceGetUtilizationRates": 26}}, {"utilization_ratio", "memory_bandwidth_active_ratio"}),
     ({"faults": {"nvmlDeviceGetMemoryInfo_v2": 25}}, {"memory_usage_bytes", "memory_limit_bytes"}),
 ]
 
@@ -180,6 +181,9 @@ def test_a_call_that_the_driver_withdraws_is_absent_and_calls_for_reopening(
     (reading,) = reader.read(Group.FAST)
     assert "utilization_ratio" not in reading.values
     assert reading.reason == Reason.REASON_OK
+    before = nvml.calls()
+    reader.read(Group.FAST)
+    assert "nvmlDeviceGetUtilizationRates" not in Counter(nvml.calls()) - Counter(before)
     assert reader.changed()
     assert "utilization_ratio" in reader.open()[0].unsupported
     assert not reader.changed()
