@@ -20,26 +20,15 @@ class BaselineRow(NamedTuple):
 
 
 class SeenRow(NamedTuple):
-    """A device that was in a Hello once and has not been retired."""
+    """A device that was in a Hello once or was declared, and has not been retired."""
 
     uuid: str
     node: str  # where it was last
     site: str
-    vendor: str
-    model: str
-    device_class: str
-    identity: bytes  # the rest of its identity, as the fleet packs it
-
-
-class DeclaredRow(NamedTuple):
-    """A device that its operator says is there; empty fields were not said."""
-
-    uuid: str
-    site: str
-    node: str
-    vendor: str
-    model: str
-    device_class: str
+    present: bool  # in that node's last Hello
+    declared: bool
+    declared_class: str
+    identity: bytes  # JSON
 
 
 class EventRow(NamedTuple):
@@ -57,18 +46,16 @@ class EventRow(NamedTuple):
     message: str
 
 
-Row = BaselineRow | SeenRow | DeclaredRow | EventRow
+Row = BaselineRow | SeenRow | EventRow
 
-KEYS: dict[type[Row], int] = {BaselineRow: 1, SeenRow: 1, DeclaredRow: 1, EventRow: 3}
+KEYS: dict[type[Row], int] = {BaselineRow: 1, SeenRow: 1, EventRow: 3}
 """How many of the first fields name the row."""
 
 
 class Tables:
     """Names of the tables, and their definitions."""
 
-    NAMES: ClassVar[dict[type[Row], str]] = {
-        BaselineRow: "baselines", SeenRow: "seen", DeclaredRow: "declared", EventRow: "events",
-    }
+    NAMES: ClassVar[dict[type[Row], str]] = {BaselineRow: "baselines", SeenRow: "seen", EventRow: "events"}
     DEFINITIONS: ClassVar[tuple[str, ...]] = (
         """CREATE TABLE baselines (
           uuid TEXT PRIMARY KEY, key TEXT NOT NULL,
@@ -77,12 +64,8 @@ class Tables:
           ever_read TEXT NOT NULL, clean_s REAL NOT NULL, fitted_s REAL NOT NULL, histogram BLOB NOT NULL
         ) STRICT, WITHOUT ROWID""",
         """CREATE TABLE seen (
-          uuid TEXT PRIMARY KEY, node TEXT NOT NULL, site TEXT NOT NULL, vendor TEXT NOT NULL, model TEXT NOT NULL,
-          device_class TEXT NOT NULL, identity BLOB NOT NULL
-        ) STRICT, WITHOUT ROWID""",
-        """CREATE TABLE declared (
-          uuid TEXT PRIMARY KEY, site TEXT NOT NULL, node TEXT NOT NULL, vendor TEXT NOT NULL, model TEXT NOT NULL,
-          device_class TEXT NOT NULL
+          uuid TEXT PRIMARY KEY, node TEXT NOT NULL, site TEXT NOT NULL, present INTEGER NOT NULL,
+          declared INTEGER NOT NULL, declared_class TEXT NOT NULL, identity BLOB NOT NULL
         ) STRICT, WITHOUT ROWID""",
         """CREATE TABLE events (
           node TEXT NOT NULL, epoch TEXT NOT NULL, id TEXT NOT NULL, seq INTEGER NOT NULL, kind TEXT NOT NULL,

@@ -10,15 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from fallow_collector.series import Source
 from fallow_collector.state.file import StateError, connect, lock
-from fallow_collector.state.rows import KEYS, BaselineRow, DeclaredRow, EventRow, Row, SeenRow, Tables
+from fallow_collector.state.rows import KEYS, BaselineRow, EventRow, Row, SeenRow, Tables
 
 EVENTS_KEPT = 500_000
 """Newest events that stay; with the message some 200 bytes each, so about 100 MB."""
 
 PRUNE_EVERY = 10_000
 
-AnyRow = TypeVar("AnyRow", BaselineRow, SeenRow, DeclaredRow, EventRow)
+AnyRow = TypeVar("AnyRow", BaselineRow, SeenRow, EventRow)
 
 
 class State:
@@ -54,17 +55,11 @@ class State:
     def save_seen(self, rows: Iterable[SeenRow]) -> None:
         self._save(SeenRow, rows)
 
-    def load_declared(self) -> list[DeclaredRow]:
-        return self._load(DeclaredRow)
-
-    def declare(self, rows: Iterable[DeclaredRow]) -> None:
-        self._save(DeclaredRow, rows)
-
     def retire(self, uuid: str) -> None:
-        """Forget a device: declared, seen and learned. Its events stay."""
+        """Forget a device and what was learned of it. Its events stay."""
         with self._transaction() as connection:
-            for table in (DeclaredRow, SeenRow, BaselineRow):
-                connection.execute(f"DELETE FROM {Tables.NAMES[table]} WHERE uuid = ?", (uuid,))
+            connection.execute("DELETE FROM seen WHERE uuid = ?", (uuid,))
+            connection.execute("DELETE FROM baselines WHERE uuid = ?", (uuid,))
 
     def record(self, rows: Sequence[EventRow]) -> None:
         """Add events, or replace those of the same node, epoch and id by a higher number."""
@@ -79,12 +74,11 @@ class State:
                     (self._events_kept,),
                 )
 
-    def event_numbers(self) -> list[tuple[tuple[str, str], int]]:
-        """((node, epoch), seq) of every event that is kept: what agents need not send again."""
+    def event_numbers(self) -> list[tuple[Source, int]]:
+        """Whose event and its number, of every event that is kept: what agents need not send again."""
         with self._reading() as connection:
-            return [
-                ((node, epoch), seq) for node, epoch, seq in connection.execute("SELECT node, epoch, seq FROM events")
-            ]
+            found = connection.execute("SELECT node, epoch, seq FROM events")
+            return [(Source(node, epoch), seq) for node, epoch, seq in found]
 
     def events_of(self, device: str, limit: int) -> list[EventRow]:
         """The newest events of a device, newest first."""

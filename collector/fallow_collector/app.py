@@ -1,0 +1,298 @@
+"""The collector as a whole: started step by step, stopped the other way round, each step named and bounded."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from fallow_collector.answers import LiveAnswers
+from fallow_collector.api.app import make_app
+from fallow_collector.api.server import HttpServer
+from fallow_collector.api.tokens import Tokens
+from fallow_collector.config import Settings
+from fallow_collector.fleet.fleet import Fleet
+from fallow_collector.idle.engine import Engine
+from fallow_collector.idle.state import WITNESSES
+from fallow_collector.ingest.server import Server, credentials
+from fallow_collector.ingest.session import Terms
+from fallow_collector.inventory import load_inventory
+from fallow_collector.keep import Keeper
+from fallow_collector.own import Own
+from fallow_collector.pipeline import FLUSH_S, Pipeline
+from fallow_collector.state import State, StateError
+from fallow_collector.stores.embedded import EmbeddedStore
+from fallow_collector.stores.influx import InfluxStore
+from fallow_collector.stores.store import Store
+from fallow_collector.writer import Progress, Writer
+from fallow_proto.settings import SettingsError
+from fallow_proto.systemd import notify, watchdog_interval_s
+from fallow_proto.v1 import telemetry_pb2 as pb
+
+OPEN_S = 60.0
+"""How long agents are kept waiting for the store to open: without it, they would be asked for all that it has."""
+
+DRAIN_S = 10.0
+STEP_S = 15.0  # most that one step of stopping may take
+ACKS_S = 2.0
+CHORES_S = 1.0
+KEEP_S = 10.0
+EVENTS_S = 0.2
+EVENTS_RETRY_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Collector:
+    """grpc_port, http: where it listens, once started."""
+
+    def __init__(self, settings: Settings, version: str) -> None:
+        self.grpc_port = 0
+        self.http = ""
+        self._settings = settings
+        self._version = version
+        self._stops: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._engine = Engine(settings.idle)
+        self._fleet = Fleet(self._engine, WITNESSES)
+        self._store = make_store(settings)
+        self._writer = Writer(self._store, self._fleet.series)
+        self._pipeline = Pipeline(self._fleet, self._writer, terms_of(settings, version))
+        self._own = Own(self._fleet, self._pipeline, self._writer, self._store)
+        self._server = Server(self._pipeline.streams)
+
+    async def start(self) -> None:
+        """Raises SettingsError, StateError or CannotListen; what was started by then is stopped."""
+        try:
+            for name, step in (
+                ("state", self._start_state), ("pipeline", self._start_pipeline), ("writer", self._start_writer),
+                ("grpc", self._start_grpc), ("http", self._start_http),
+            ):
+                log.debug("starting step=%s", name)
+                await step()
+        except BaseException:
+            await self.stop()
+            raise
+        self._own.listener_problem = ""
+        notify("READY=1")
+        log.info(
+            "collector started version=%s grpc=%s port=%d http=%s devices=%d",
+            self._version, self._settings.grpc.listen, self.grpc_port, self.http, self._fleet.count,
+        )
+
+    async def stop(self) -> None:
+        """Stop whatever was started; one step that fails or takes too long does not keep the others from stopping."""
+        notify("STOPPING=1")
+        while self._stops:
+            name, stop = self._stops.pop()
+            began = time.monotonic()
+            try:
+                async with asyncio.timeout(STEP_S):
+                    await stop()
+            except TimeoutError:
+                log.error("stopping took too long step=%s limit_s=%.0f", name, STEP_S)
+            except Exception:
+                log.exception("stopping failed step=%s", name)
+            log.debug("stopped step=%s took_s=%.2f", name, time.monotonic() - began)
+
+    async def failed(self) -> str:
+        """Wait until a part that should run for ever has ended; says which."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        task = done.pop()
+        log.error("BUG: a part of the collector ended part=%s", task.get_name(), exc_info=task.exception())
+        return task.get_name()
+
+    # --- steps ---
+
+    async def _start_state(self) -> None:
+        self._state = await asyncio.to_thread(State, Path(self._settings.state.dir))
+        self._stops.append(("state", self._stop_state))
+        self._keeper = Keeper(self._state, self._fleet, self._engine)
+        self._keeper.restore()
+        self._pipeline.streams.learn(
+            (source, [(number, number)]) for source, number in await asyncio.to_thread(self._state.event_numbers)
+        )
+        if self._settings.inventory.file:
+            for device in await asyncio.to_thread(load_inventory, Path(self._settings.inventory.file)):
+                self._fleet.declare(
+                    device.uuid, device.node, device.site or self._settings.site, device.vendor, device.model,
+                    device.device_class,
+                )
+
+    async def _stop_state(self) -> None:
+        await self._keep()
+        await asyncio.to_thread(self._state.close)
+
+    async def _start_pipeline(self) -> None:
+        for name, part in (("turns", self._turn), ("chores", self._do_chores), ("events", self._keep_events),
+                           ("keep", self._keep_on)):
+            self._tasks.append(asyncio.create_task(part(), name=name))
+        self._stops.append(("pipeline", self._stop_tasks))
+
+    async def _stop_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _start_writer(self) -> None:
+        self._opened = asyncio.Event()
+        self._writer_stopped = threading.Event()
+        loop = asyncio.get_running_loop()
+
+        def deliver(progress: Progress) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: a commit that outlived the bounds of stopping
+                loop.call_soon_threadsafe(self._delivered, progress)
+
+        self._writer_thread = threading.Thread(
+            target=self._writer.run, args=(deliver, self._writer_stopped, DRAIN_S), name="writer", daemon=True
+        )
+        self._writer_thread.start()
+        self._stops.append(("writer", self._stop_writer))
+        try:
+            async with asyncio.timeout(OPEN_S):
+                await self._opened.wait()
+        except TimeoutError:
+            log.error("store has not opened after %.0f s; going on without it", OPEN_S)
+
+    def _delivered(self, progress: Progress) -> None:
+        self._opened.set()
+        self._pipeline.deliver(progress)
+
+    async def _stop_writer(self) -> None:
+        self._writer_stopped.set()
+        self._writer.hurry()
+        await asyncio.to_thread(self._writer_thread.join, DRAIN_S + 1)
+
+    async def _start_grpc(self) -> None:
+        listen, tls = self._settings.grpc.listen, self._settings.tls
+        secret = credentials(*(await asyncio.to_thread(_read_tls, self._settings))) if tls.cert else None
+        self._stops.append(("grpc", self._stop_grpc))
+        self.grpc_port = await self._server.start(listen, secret)
+
+    async def _stop_grpc(self) -> None:
+        """What has come is stored first, and the agents hear of it."""
+        self._pipeline.flush(time.monotonic())
+        await self._stop_writer()
+        for _ in range(round(ACKS_S / FLUSH_S)):
+            if self._pipeline.streams.quiet:
+                break
+            await asyncio.sleep(FLUSH_S)
+        self._pipeline.streams.close_all("the collector is stopping")
+        await self._server.stop(1.0)
+
+    async def _start_http(self) -> None:
+        settings = self._settings
+        tokens = Tokens(Path(settings.auth.tokens_file)) if settings.auth.tokens_file else None
+        answers = LiveAnswers(settings, self._fleet, self._engine, self._state, self._store, self._own)
+        server = HttpServer(make_app(answers, tokens), settings.http.listen, settings.tls.cert, settings.tls.key)
+        self.http = await server.start()
+        self._stops.append(("http", server.stop))
+        self._tasks.append(asyncio.create_task(server.wait(), name="http"))
+
+    # --- parts that run for ever ---
+
+    async def _turn(self) -> None:
+        """Micro-batches; and, since nothing works without them, systemd's watchdog."""
+        feed_s = watchdog_interval_s()
+        fed = time.monotonic()
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            now = time.monotonic()
+            self._pipeline.flush(now)
+            self._pipeline.streams.pulse()
+            if feed_s is not None and now - fed >= feed_s / 2:
+                notify("WATCHDOG=1")
+                fed = now
+
+    async def _do_chores(self) -> None:
+        serving = True
+        while True:
+            await asyncio.sleep(CHORES_S)
+            self._pipeline.ask_again()
+            if serving != (not self._writer.problem):
+                serving = not serving
+                await self._server.serving(serving)
+
+    async def _keep_events(self) -> None:
+        while True:
+            await asyncio.sleep(EVENTS_S)
+            waiting = self._pipeline.waiting_events()
+            if waiting is None:
+                continue
+            try:
+                await asyncio.to_thread(self._state.record, waiting.rows)
+            except StateError as error:
+                self._pipeline.events_are_put_back(waiting)
+                self._state_fails(error)
+                await asyncio.sleep(EVENTS_RETRY_S)
+            else:
+                self._pipeline.events_are_kept(waiting)
+                self._own.state_problem = ""
+
+    async def _keep_on(self) -> None:
+        while True:
+            await asyncio.sleep(KEEP_S)
+            await self._keep()
+
+    async def _keep(self) -> None:
+        changes = self._keeper.changes()
+        try:
+            await asyncio.to_thread(changes.save, self._state)
+        except StateError as error:
+            self._keeper.put_back(changes)
+            self._state_fails(error)
+        else:
+            if changes.seen or changes.learned:
+                self._own.state_problem = ""
+
+    def _state_fails(self, error: StateError) -> None:
+        if str(error) != self._own.state_problem:
+            log.error("state cannot be kept problem=%r", str(error))
+        self._own.state_problem = str(error)
+
+
+def make_store(settings: Settings) -> Store:
+    folder = Path(settings.state.dir)
+    if settings.store.kind == "influx":
+        return InfluxStore(settings.store.influx, folder / "influx.sqlite")
+    return EmbeddedStore(folder / "store", settings.store.embedded)
+
+
+def terms_of(settings: Settings, version: str) -> Terms:
+    holders = tuple(
+        pb.Holder(command=holder.command, user=holder.user, max_memory_bytes=holder.max_memory_bytes)
+        for holder in settings.idle.holders
+    )
+    return Terms(version, settings.idle.evidence_s, holders)
+
+
+def _read_tls(settings: Settings) -> tuple[bytes, bytes, bytes | None]:
+    tls = settings.tls
+    files = {}
+    for name, path in (("cert", tls.cert), ("key", tls.key), ("client_ca", tls.client_ca)):
+        try:
+            files[name] = Path(path).read_bytes() if path else None
+        except OSError as error:
+            raise SettingsError(f"[tls] {name} = {path!r} cannot be read: {error.strerror}") from error
+    return files["cert"] or b"", files["key"] or b"", files["client_ca"]
+
+
+async def run(settings: Settings, version: str) -> int:
+    """Until SIGTERM or SIGINT; the exit status."""
+    collector = Collector(settings, version)
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    await collector.start()
+    waits: list[Coroutine[Any, Any, object]] = [asked.wait(), collector.failed()]
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await collector.stop()
+    return 0 if asked.is_set() else 1

@@ -1,0 +1,211 @@
+"""The order of the collector's stages, written once:
+
+    agents ══ ingest ──► fleet and judgement ──► writer ──► store
+                ▲ └────► events ──► state          │
+                └───────── acknowledgements ◄──────┘
+
+Reports are judged and offered to the writer in micro-batches (`flush`). A stage that fails is logged and counted, and
+stops no other: what cannot be judged is stored, what cannot be stored is judged.
+
+Not thread-safe: one thread, the event loop's, calls everything; the writer's thread has its own half of Writer.
+"""
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from fallow_collector.fleet.arrival import Arrival, decode
+from fallow_collector.fleet.chunks import gather
+from fallow_collector.fleet.fleet import Fleet
+from fallow_collector.fleet.layouts import LayoutError, bind
+from fallow_collector.ingest.received import Received
+from fallow_collector.ingest.session import Terms, Unusable
+from fallow_collector.ingest.streams import Streams
+from fallow_collector.series import Source, Span
+from fallow_collector.state import EventRow
+from fallow_collector.stores.store import Rows
+from fallow_collector.writer import Progress, Writer
+from fallow_proto.ranges import RangeSet
+from fallow_proto.v1 import telemetry_pb2 as pb
+
+FLUSH_S = 0.05
+"""Between micro-batches. Judging one node's report alone costs 17 µs, 256 together 0.1 µs each."""
+
+FLUSH_REPORTS = 8192
+"""Most reports in a micro-batch: so many in 50 ms are a backlog, and must not pile up in memory."""
+
+EVENTS_PENDING = 20_000
+"""Events that wait for the disk; more of them stay in the agents' spools."""
+
+log = logging.getLogger(__name__)
+
+
+class Waiting(NamedTuple):
+    """Events on their way to the state, and the numbers to acknowledge when they are there."""
+
+    rows: list[EventRow]
+    spans: list[Span]
+
+
+class Pipeline:
+    def __init__(self, fleet: Fleet, writer: Writer, terms: Terms) -> None:
+        self.streams: Streams[Arrival] = Streams(Received(), self, self._bind, terms)
+        self.failures: Counter[str] = Counter()  # by stage
+        self.flushes = 0
+        self.judged = 0
+        self.offered = 0
+        self.dropped = 0
+        self.events_kept = 0
+        self._fleet = fleet
+        self._writer = writer
+        self._judge: list[Arrival] = []
+        self._store: list[Arrival] = []
+        self._numbers: dict[Source, RangeSet] = {}
+        self._events: deque[tuple[EventRow, Span]] = deque()
+
+    # --- what ingest feeds (ingest.streams.Behind) ---
+
+    def hello(self, hello: pb.Hello, receipt: float, wall: float) -> tuple[str, int]:
+        self.flush(receipt)  # what the node said under its last Hello is judged under that one
+        with self._stage("fleet"):
+            self._fleet.hello(hello, receipt, wall)
+        return self._fleet.judged(hello.node)
+
+    def gone(self, node: str, receipt: float) -> None:
+        with self._stage("fleet"):
+            self._fleet.gone(node, receipt)
+
+    def take(
+        self, source: Source, judge: Sequence[Arrival], store: Sequence[Arrival], numbers: Sequence[int]
+    ) -> None:
+        self._judge += judge
+        if store:
+            self._store += store
+            known = self._numbers.get(source)
+            if known is None:
+                known = self._numbers[source] = RangeSet()
+            for number in numbers:
+                known.add(number, number)
+        if len(self._judge) + len(self._store) >= FLUSH_REPORTS:
+            self.flush((judge or store)[-1].receipt)
+
+    def record(self, source: Source, events: Sequence[pb.Event]) -> None:
+        for event in events:
+            span = Span(source, event.seq, event.seq)
+            if len(self._events) < EVENTS_PENDING:
+                self._events.append((_row(source, event), span))
+            else:
+                self.streams.dropped([span])
+
+    # --- turns ---
+
+    def flush(self, now: float) -> None:
+        """Judge and offer what has come in. now: monotonic."""
+        self.flushes += 1
+        judge, self._judge = self._judge, []
+        store, self._store = self._store, []
+        numbers, self._numbers = self._numbers, {}
+        if judge:
+            with self._stage("fleet"):
+                self._fleet.apply(judge)
+                self.judged += len(judge)
+        if numbers:
+            self._offer(store, numbers, now)
+
+    def deliver(self, progress: Progress) -> None:
+        """Tell the agents what became of their reports in the store."""
+        if progress.opened is not None:
+            self.streams.learn(progress.opened.items())
+        self.streams.committed(progress.outcome.committed)
+        self.streams.lost(progress.outcome.resend)
+
+    def ask_again(self) -> None:
+        """Ask for what was dropped before, when there is room for it."""
+        if self._writer.has_ample_room and len(self._events) < EVENTS_PENDING // 2:
+            self.streams.offer_again()
+
+    def waiting_events(self) -> Waiting | None:
+        """Hand over the events that wait for the state; None: there are none."""
+        if not self._events:
+            return None
+        events, self._events = self._events, deque()
+        return Waiting([row for row, _ in events], [span for _, span in events])
+
+    def events_are_kept(self, waiting: Waiting) -> None:
+        self.events_kept += len(waiting.rows)
+        self.streams.committed(waiting.spans)
+
+    def events_are_put_back(self, waiting: Waiting) -> None:
+        """They could not be kept now."""
+        self.failures["events"] += 1
+        self._events.extendleft(reversed(list(zip(waiting.rows, waiting.spans, strict=True))))
+
+    def _offer(self, store: list[Arrival], numbers: dict[Source, RangeSet], now: float) -> None:
+        rows = None
+        if self._writer.has_room:
+            with self._stage("writer"):
+                rows = _rows(store)
+            if rows is None:
+                rows = self._sift(store, numbers, now)
+        spans = [Span(source, lo, hi) for source, pairs in numbers.items() for lo, hi in pairs]
+        if rows is not None and self._writer.offer(rows, spans):
+            self.offered += len(store)
+        else:
+            self.dropped += len(store)
+            self.streams.dropped(spans)
+
+    def _sift(self, store: list[Arrival], numbers: dict[Source, RangeSet], now: float) -> list[Rows]:
+        """Rows of the reports that make some; the others are refused, lest they come again and spoil others' again."""
+        good: list[Rows] = []
+        for arrival in store:
+            rows = None
+            with self._stage("writer"):
+                rows = _rows([arrival])
+            if rows is not None:
+                good += rows
+                continue
+            source = Source(self._fleet.nodes[arrival.node].name, arrival.epoch)
+            numbers[source].remove(arrival.seq, arrival.seq)
+            span = Span(source, arrival.seq, arrival.seq)
+            self.streams.unstorable([span], "the collector cannot turn it into rows; its log says why", now)
+        return good
+
+    def _bind(self, node: str, layout: pb.Layout) -> Callable[[str, pb.Report, float], Arrival]:
+        try:
+            binding = bind(self._fleet, self._fleet.node_number(node), layout)
+        except LayoutError as error:
+            raise Unusable(str(error)) from error
+
+        def decode_report(epoch: str, report: pb.Report, receipt: float) -> Arrival:
+            try:
+                return decode(binding, epoch, report, receipt)
+            except LayoutError as error:
+                raise Unusable(str(error)) from error
+
+        return decode_report
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        """One stage's work: its failure is the stage's own."""
+        try:
+            yield
+        except Exception:
+            self.failures[name] += 1
+            if self.failures[name] <= 10 or self.failures[name] % 1000 == 0:
+                log.exception("BUG: a stage failed stage=%s failures=%d", name, self.failures[name])
+
+
+def _rows(store: Sequence[Arrival]) -> list[Rows]:
+    return [
+        Rows(chunk.time_ms, chunk.series, chunk.gauge_names, chunk.gauges, chunk.counter_names, chunk.counters)
+        for chunk in gather(store)
+    ]
+
+
+def _row(source: Source, event: pb.Event) -> EventRow:
+    return EventRow(
+        node=source.node, epoch=source.epoch, id=event.id, seq=event.seq, kind=event.kind, device=event.device,
+        many=min(event.count, 2**53), first_ms=event.first_ms, last_ms=event.last_ms, message=event.message,
+    )
