@@ -1,6 +1,7 @@
 """History out of VictoriaMetrics: rows as they came through /api/v1/export, means through /api/v1/query_range.
 
-Numbers come back with the 12 significant digits that it keeps. What was written less than about a second ago is not
+Numbers come back with the 12 or so significant digits that it keeps, counted from the largest in a block of one
+series. What was written less than about a second ago is not
 there yet. Instant queries hide the newest 30 s unless told otherwise, hence latency_offset; and query_range moves start
 and end to multiples of the step unless told nocache.
 (https://docs.victoriametrics.com/#how-to-export-data-in-json-line-format, MetricsQL)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fallow_collector.stores.store import Batch, Rows, Series, Source, Span
 
@@ -12,28 +13,30 @@ T0 = 1_795_000_000_000
 
 def series(uuid: str = "GPU-1", **changes: str) -> Series:
     tags = {
-        "site": "default", "node": "n1", "uuid": uuid, "vendor": "nvidia", "model": "H100", "device_class": "intelligent",
+        "site": "default", "node": "n1", "uuid": uuid,
+        "vendor": "nvidia", "model": "H100", "device_class": "intelligent",
     }
     return Series(**(tags | changes))
 
 
 def rows(
-    gauges: Sequence[Sequence[float]],
+    gauges: ArrayLike,
     gauge_names: Sequence[str] = ("power_watts",),
-    counters: Sequence[Sequence[float]] | None = None,
+    counters: ArrayLike = (),
     counter_names: Sequence[str] = (),
     time_ms: Sequence[int] | None = None,
     positions: Sequence[int] | None = None,
 ) -> Rows:
     """One row a second of one series, unless said otherwise."""
+    gauges = np.array(gauges, np.float32)
     n = len(gauges)
     return Rows(
         time_ms=np.array(time_ms if time_ms is not None else [T0 + 1000 * i for i in range(n)], np.int64),
         series=np.array(positions if positions is not None else [0] * n, np.int32),
         gauge_names=tuple(gauge_names),
-        gauges=np.array(gauges, np.float32).reshape(n, len(gauge_names)),
+        gauges=gauges.reshape(n, len(gauge_names)),
         counter_names=tuple(counter_names),
-        counters=np.array(counters if counters is not None else [[]] * n, np.float64).reshape(n, len(counter_names)),
+        counters=np.array(counters, np.float64).reshape(n, len(counter_names)),
     )
 
 

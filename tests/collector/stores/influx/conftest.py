@@ -3,9 +3,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from fallow_collector.stores.influx.settings import InfluxSettings
 from fallow_collector.stores.influx.store import InfluxStore
-
 from tests.collector.stores.influx.fake import FakeInflux, serving
 from tests.collector.stores.influx.servers import RealServer, influxd, victoria_metrics
 from tests.collector.stores.influx.shim import TOKEN, shim

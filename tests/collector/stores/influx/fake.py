@@ -26,6 +26,8 @@ class Garbage(NamedTuple):
 
 
 Behaviour = Reply | Hang | Garbage
+INFLUXDB = Reply(204, headers={"X-Influxdb-Version": "v2.7.1", "X-Influxdb-Build": "OSS"})
+NOT_FOUND = Reply(404)
 
 
 @dataclass
@@ -35,8 +37,8 @@ class FakeInflux:
     url: str = ""
     on_write: Callable[[bytes], Behaviour] = lambda _: Reply()
     on_query: Callable[[dict[str, object]], Behaviour] = lambda _: Reply(200)
-    ping: Behaviour = Reply(204, headers={"X-Influxdb-Version": "v2.7.1", "X-Influxdb-Build": "OSS"})
-    metrics: Behaviour = Reply(404)
+    ping: Behaviour = INFLUXDB
+    metrics: Behaviour = NOT_FOUND
     stored: list[bytes] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     requests: list[tuple[str, str | None]] = field(default_factory=list)
@@ -59,7 +61,7 @@ def serving(port: int = 0) -> Iterator[FakeInflux]:
         def do_GET(self) -> None:
             fake.requests.append((self.path, self.headers.get("Authorization")))
             path = self.path.partition("?")[0]
-            self._do({"/ping": fake.ping, "/metrics": fake.metrics}.get(path, Reply(404)))
+            self._do({"/ping": fake.ping, "/metrics": fake.metrics}.get(path, NOT_FOUND))
 
         def do_POST(self) -> None:
             fake.requests.append((self.path, self.headers.get("Authorization")))

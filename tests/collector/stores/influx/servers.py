@@ -89,5 +89,6 @@ bind-address = "127.0.0.1:{free_port()}"
   level = "warn"
 """)
     return RealServer(
-        ["influxd", "-config", str(folder / "influxd.conf")], f"http://127.0.0.1:{port}", "/ping", folder / "influxd.log"
+        ["influxd", "-config", str(folder / "influxd.conf")],
+        f"http://127.0.0.1:{port}", "/ping", folder / "influxd.log",
     )

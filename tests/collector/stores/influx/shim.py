@@ -45,7 +45,8 @@ def shim(engine_url: str) -> Iterator[str]:
             return self._error(answer.status_code, answer.json()["error"])
 
         def _error(self, status: int, message: str) -> None:
-            self._send(status, json.dumps({"code": _CODES.get(status, "internal error"), "message": message}).encode(), "")
+            text = json.dumps({"code": _CODES.get(status, "internal error"), "message": message})
+            self._send(status, text.encode(), "")
 
         def _send(self, status: int, data: bytes, version: str) -> None:
             self.send_response(status)

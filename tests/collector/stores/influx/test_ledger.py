@@ -2,12 +2,12 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from fallow_collector.stores.influx.ledger import Ledger
-from fallow_collector.stores.store import Source, StoreError
-from fallow_proto.ranges import RangeSet
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fallow_collector.stores.influx.ledger import Ledger
+from fallow_collector.stores.store import Source, StoreError
+from fallow_proto.ranges import RangeSet
 from tests.collector.stores.influx.batches import span
 
 DAY_S = 86_400.0

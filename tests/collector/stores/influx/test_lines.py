@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from fallow_collector.stores.influx.bodies import Body, pack
-from fallow_collector.stores.influx.lines import Prefixes, Unspeakable, encode, prefix
-from fallow_collector.stores.store import Rows, Series
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as np_st
 
+from fallow_collector.stores.influx.bodies import Body, pack
+from fallow_collector.stores.influx.lines import Prefixes, Unspeakable, encode, prefix
+from fallow_collector.stores.store import Rows, Series
 from tests.collector.stores.influx.batches import T0, rows, series
 
 
@@ -31,7 +31,7 @@ def test_a_tag_never_ends_with_a_backslash() -> None:
 
 @pytest.mark.parametrize("bad", ["a\nb", "a\rb", "a\x00b", "tab\t"])
 def test_a_tag_with_a_control_character_is_refused(bad: str) -> None:
-    with pytest.raises(Unspeakable, match="GPU-1.*model"):
+    with pytest.raises(Unspeakable, match=r"GPU-1.*model"):
         prefix(series(model=bad))
 
 

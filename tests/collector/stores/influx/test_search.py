@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fallow_collector.stores.influx.bodies import Body
 from fallow_collector.stores.influx.search import Findings, confirm, put
 from fallow_collector.stores.influx.writer import Answer, Rejected, Stored, TooLarge
 from fallow_collector.stores.store import StoreError
-from hypothesis import given
-from hypothesis import strategies as st
 
 Server = Callable[[set[bytes]], Callable[[bytes], Answer]]
 
@@ -71,7 +72,8 @@ def test_the_bad_lines_are_set_aside_and_all_others_stored(server: Server, marks
 def test_when_all_are_dropped_and_the_server_says_so_one_post_is_enough() -> None:
     findings = Findings()
     put(body_of([b"bad"] * 8000), the_dropped_are_counted(set()), findings)
-    assert (findings.posts, [(body.lines, why[-12:]) for body, why in findings.rejected]) == (1, [(8000, "dropped=8000")])
+    assert findings.posts == 1
+    assert [(body.lines, why[-12:]) for body, why in findings.rejected] == [(8000, "dropped=8000")]
 
 
 def test_a_search_ends_after_five_hundred_posts_and_loses_no_line_silently() -> None:

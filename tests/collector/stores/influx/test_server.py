@@ -1,5 +1,6 @@
 import httpx
 import pytest
+
 from fallow_collector.stores.influx.server import SETTLE_S, Kind, kind_of, start_of
 
 OPEN_SOURCE = {"X-Influxdb-Build": "OSS", "X-Influxdb-Version": "v2.7.1"}

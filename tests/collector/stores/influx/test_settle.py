@@ -1,5 +1,4 @@
 from fallow_collector.stores.influx.settle import Alive, Broken, Silent, Verdict, Written, judge
-
 from tests.collector.stores.influx.batches import span
 
 EARLY = Written((span(1), span(2)), due=115.0, start=50.0)

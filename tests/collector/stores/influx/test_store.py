@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fallow_collector.stores.influx.settings import InfluxSettings
 from fallow_collector.stores.influx.store import InfluxStore
 from fallow_collector.stores.store import HistoryQuery, Outcome, Source, StoreError
 from fallow_proto.ranges import RangeSet
 from fallow_proto.settings import SettingsError
-
 from tests.collector.stores.influx.batches import T0, batch, rows, series, span
 from tests.collector.stores.influx.conftest import OpenStore
 from tests.collector.stores.influx.fake import (
@@ -131,7 +131,7 @@ def test_a_server_that_is_not_there_yet_is_waited_for(open_store: OpenStore) -> 
     [
         (Reply(401, '{"code":"unauthorized","message":"unauthorized access"}'), r"unauthorized access.*token_file"),
         (Reply(403), r"answered 403.*token_file"),
-        (Reply(404, '{"code":"not found","message":"bucket \\"fallow\\" not found"}'), r"bucket.*store\.influx\.bucket"),
+        (Reply(404, '{"code":"not found","message":"bucket not found"}'), r"bucket not.*store\.influx\.bucket"),
         (Reply(500, "internal error"), "answered 500: internal error"),
         (Reply(200, "<html>Welcome</html>"), "answered 200, expected 204"),
         (Reply(307, headers={"Location": "http://127.0.0.1:1/api/v2/write"}), r"redirect to http://127\.0\.0\.1:1.*url"),

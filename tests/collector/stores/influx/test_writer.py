@@ -1,4 +1,5 @@
 import pytest
+
 from fallow_collector.stores.influx.settings import InfluxSettings
 from fallow_collector.stores.influx.writer import Rejected, Stored, TooLarge, WriteError, judge, retry_after_s
 from fallow_proto.settings import SettingsError, load
