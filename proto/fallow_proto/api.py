@@ -180,7 +180,7 @@ class Baseline(msgspec.Struct, kw_only=True):
     floor_source: str  # "learned", "prior", "accepted", "none"
     base_memory_bytes: float | None
     base_source: str  # "learned", "accepted", "none"
-    clean_readings: int
+    clean_s: float  # clean readings that the floor was learned from, as time
 
 
 class Declared(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

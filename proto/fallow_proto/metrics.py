@@ -104,8 +104,8 @@ METRICS: tuple[Metric, ...] = (
     # What the driver says must be done: NVML field 230 (nvmlDeviceGpuRecoveryAction_t)
     Metric(
         "recovery_action",
-        "What the driver asks for: 0 nothing, 1 reset the device, 2 reboot the node, 3 drain peer-to-peer work, "
-        "4 drain and reset.",
+        "What the driver asks for (nvml.h, nvmlDeviceGpuRecoveryAction_t): 0 nothing, 1 reset the device, 2 reboot the "
+        "node, 3 drain peer-to-peer work, 4 drain and reset, above: as nvml.h says.",
         fold=Fold.MAX, high=64.0, otel="hw.status",
     ),
     # Limits and modes that change seldom

@@ -4,7 +4,7 @@ Not thread-safe: one thread, the event loop's, calls everything.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,16 @@ INHERITED = ("utilization_ratio", "compute_active_ratio")
 """What a partition without numbers of its own shows: its parent's, since it is quiet when its parent is."""
 
 NOBODY = np.int32(-1)
+
+
+class GroupKey(NamedTuple):
+    """Devices that are alike to a dispatcher."""
+
+    site: str
+    device_class: str
+    vendor: str
+    model: str
+    partition_profile: str
 
 
 class Observer(Protocol):
@@ -62,6 +72,9 @@ class Fleet:
         self._row: dict[str, int] = {}
         self.series: list[Series] = []
         self._series: dict[Series, int] = {}
+        self.groups: list[GroupKey] = []
+        self._group: dict[GroupKey, int] = {}
+        self.rows_revision = 0  # rises when a row is added or retired
         self.absurd_values = 0
         self.changed: set[int] = set()  # rows whose Seen differs from what was last kept
         self._allocate(0)
@@ -96,6 +109,7 @@ class Fleet:
         if row is None:
             row = self._add(Identity(uuid=uuid))
             self.owner[row] = node
+            self._regroup(row)
         return row
 
     def series_of(self, row: int, node: int | None = None) -> int:
@@ -264,6 +278,7 @@ class Fleet:
         self.declared[row] = True
         if device_class:
             self.declared_class[row] = device_class
+        self._regroup(row)
         self.changed.add(row)
         return new
 
@@ -273,6 +288,7 @@ class Fleet:
         self.alive[row] = self.present[row] = self.declared[row] = False
         self.declared_class.pop(row, None)
         self.changed.discard(row)
+        self.rows_revision += 1
 
     def seen(self, row: int) -> Seen:
         node = self.nodes[self.owner[row]]
@@ -294,6 +310,7 @@ class Fleet:
                 self.declared_class[row] = device.declared_class
             if device.present:
                 node.rows.append(row)
+            self._regroup(row)
         for row in range(self.count):
             self.parent[row] = self._row.get(self.identities[row].parent, NOBODY)
 
@@ -316,6 +333,7 @@ class Fleet:
         self.owner[row] = node.number
         self.present[row] = True
         self._identify(row)
+        self._regroup(row)
         return row
 
     def _identify(self, row: int) -> None:
@@ -324,12 +342,25 @@ class Fleet:
             row, frozenset(identity.unsupported), identity.conditions, identity.device_class == "general"
         )
 
+    def _regroup(self, row: int) -> None:
+        identity = self.identities[row]
+        key = GroupKey(
+            self.nodes[self.owner[row]].site, self.device_class(row), identity.vendor, identity.model,
+            identity.partition_profile,
+        )
+        number = self._group.get(key)
+        if number is None:
+            number = self._group[key] = len(self.groups)
+            self.groups.append(key)
+        self.group[row] = number
+
     def _add(self, identity: Identity) -> int:
         row = len(self.identities)
         if row == len(self.alive):
             self._allocate(max(64, 2 * row))
         self.identities.append(identity)
         self._row[identity.uuid] = row
+        self.rows_revision += 1
         self.alive[row] = True
         self._identify(row)
         return row
@@ -351,6 +382,7 @@ class Fleet:
     declared: NDArray[np.bool_]
     owner: NDArray[np.int32]
     parent: NDArray[np.int32]
+    group: NDArray[np.int32]
     values: NDArray[np.float64]
     good_until_ms: NDArray[np.int64]
     last_ms: NDArray[np.int64]
@@ -366,6 +398,7 @@ _ARRAYS: tuple[tuple[str, str, int, float], ...] = (
     ("declared", "?", 0, False),
     ("owner", "i4", 0, -1),
     ("parent", "i4", 0, -1),
+    ("group", "i4", 0, 0),
     ("values", "f8", len(NAMES), np.nan),
     ("good_until_ms", "i8", len(NAMES), -1),
     ("last_ms", "i8", 0, -1),

@@ -1,0 +1,76 @@
+"""How many devices of each group are in which state: counts over arrays, whose identities hold by construction.
+
+Every device that counts falls into exactly one of CATEGORIES, so
+seen = idle + idle_low_confidence + verifying + reserved + leased + releasing + unmanaged + unavailable, and
+declared + undeclared = seen + absent.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fallow_collector.idle.assess import Assessment
+from fallow_collector.idle.phase import PHASES
+from fallow_collector.idle.reasons import REASONS, primary
+from fallow_proto.states import Phase
+
+CATEGORIES = (
+    "idle", "idle_low_confidence", "verifying", "reserved", "leased", "releasing", "unmanaged", "unavailable", "absent",
+)
+SIZES = (1, 2, 4, 8)
+"""Gang sizes on one node for which slots are counted."""
+
+_CATEGORY_OF = {
+    Phase.IDLE: "idle",
+    Phase.VERIFYING: "verifying",
+    Phase.RESERVED: "reserved",
+    Phase.LEASED: "leased",
+    Phase.RELEASING: "releasing",
+    Phase.UNMANAGED: "unmanaged",
+    Phase.ABSENT: "absent",
+}
+_CATEGORY = np.array([CATEGORIES.index(_CATEGORY_OF.get(phase, "unavailable")) for phase in PHASES], dtype=np.uint8)
+_IDLE, _LOW, _UNAVAILABLE = map(CATEGORIES.index, ("idle", "idle_low_confidence", "unavailable"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counts:
+    """Per group, in the order of the group numbers. by_category int64[groups, CATEGORIES]; declared int64[groups];
+    reasons int64[groups, REASONS + 1], first reasons of the unavailable ones (the last: none); slots
+    int64[groups, SIZES], gangs of each size that fit on single nodes."""
+
+    by_category: NDArray[np.int64]
+    declared: NDArray[np.int64]
+    reasons: NDArray[np.int64]
+    slots: NDArray[np.int64]
+
+
+def categories(assessment: Assessment) -> NDArray[np.uint8]:
+    found = _CATEGORY[assessment.phase]
+    return np.where((found == _IDLE) & assessment.low, np.uint8(_LOW), found)
+
+
+def count(
+    assessment: Assessment, group: NDArray[np.int32], node: NDArray[np.int32], declared: NDArray[np.bool_], groups: int
+) -> Counts:
+    """Counts of n devices; group and node are small non-negative numbers."""
+    found = categories(assessment)
+    width, kinds = len(REASONS) + 1, len(CATEGORIES)
+    unavailable = found == _UNAVAILABLE
+    first = primary(assessment.reasons[unavailable])
+    return Counts(
+        by_category=np.bincount(group * kinds + found, minlength=groups * kinds).reshape(groups, kinds),
+        declared=np.bincount(group[declared], minlength=groups),
+        reasons=np.bincount(group[unavailable] * width + first, minlength=groups * width).reshape(groups, width),
+        slots=_slots(group[found == _IDLE], node[found == _IDLE], groups),
+    )
+
+
+def _slots(group: NDArray[np.int32], node: NDArray[np.int32], groups: int) -> NDArray[np.int64]:
+    """Sum over nodes of how often a gang fits into what is idle there."""
+    slots = np.zeros((groups, len(SIZES)), dtype=np.int64)
+    places, idle = np.unique(np.stack([group, node]), axis=1, return_counts=True)
+    for column, size in enumerate(SIZES):
+        np.add.at(slots[:, column], places[0], idle // size)
+    return slots
