@@ -153,6 +153,7 @@ def _merge(db: sqlite3.Connection, source: int, lo: int, hi: int) -> None:
     below.close()
     hi = max([hi, *(row[1] for row in touching)])
     lo = min([lo, *(row[0] for row in touching)])
-    swallowed = [(source, row[0]) for row in touching if row[0] != lo]
-    db.executemany("DELETE FROM range WHERE source = ? AND lo = ?", swallowed)
+    for row in touching:
+        if row[0] != lo:
+            db.execute("DELETE FROM range WHERE source = ? AND lo = ?", (source, row[0]))
     db.execute("INSERT OR REPLACE INTO range (source, lo, hi) VALUES (?, ?, ?)", (source, lo, hi))

@@ -1,9 +1,9 @@
 """Batches for tests."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from fallow_collector.stores.store import Batch, Rows, Series, Source, Span
 
@@ -20,9 +20,9 @@ def series(uuid: str = "GPU-1", **changes: str) -> Series:
 
 
 def rows(
-    gauges: ArrayLike,
+    gauges: Any,
     gauge_names: Sequence[str] = ("power_watts",),
-    counters: ArrayLike = (),
+    counters: Any = (),
     counter_names: Sequence[str] = (),
     time_ms: Sequence[int] | None = None,
     positions: Sequence[int] | None = None,
