@@ -15,7 +15,7 @@ from influxdb_client.client.flux_csv_parser import FluxCsvParserException, FluxQ
 
 from fallow_collector.stores.influx.lines import MEASUREMENT
 from fallow_collector.stores.influx.settings import InfluxSettings
-from fallow_collector.stores.influx.table import Columns, bounds_ms, check
+from fallow_collector.stores.influx.table import Columns, bounds_ms, check, step_ms
 from fallow_collector.stores.influx.token import TokenFile
 from fallow_collector.stores.influx.writer import connect
 from fallow_collector.stores.store import HistoryQuery, StoreError, Table
@@ -26,7 +26,8 @@ def texts(query: HistoryQuery) -> Iterator[str]:
     """The Flux to ask: one text for raw rows; for steps one for the gauges' means and one for the counters' last.
 
     Names that begin with an underscore are parameters (`parameters`). Series are grouped by field alone, because a
-    device's tags may change; windows are multiples of the step since 1970, cut to the range.
+    device's tags may change; windows are counted from the range's start, for which Flux, that counts from 1970, wants
+    an offset.
     """
     if query.step <= 0:
         if query.columns:
@@ -37,7 +38,8 @@ def texts(query: HistoryQuery) -> Iterator[str]:
         if columns:
             yield _text(
                 columns,
-                f'  |> aggregateWindow(every: _every, fn: {function}, createEmpty: false, timeSrc: "_start")\n',
+                f"  |> aggregateWindow(every: _every, offset: _offset, fn: {function}, createEmpty: false, "
+                'timeSrc: "_start")\n',
             )
 
 
@@ -66,8 +68,9 @@ def parameters(query: HistoryQuery, bucket: str) -> dict[str, Any]:
         "_until": _moment(last_ms + 1),
         "_limit": query.limit,
     }
-    if query.step > 0:
-        named["_every"] = timedelta(milliseconds=_step_ms(query))
+    if step := step_ms(query):
+        named["_every"] = timedelta(milliseconds=step)
+        named["_offset"] = timedelta(milliseconds=first_ms % step)
     return named
 
 
@@ -82,15 +85,13 @@ class FluxHistory:
     def ask(self, query: HistoryQuery) -> Table:
         """Raises StoreError."""
         check(query)
-        step_ms = _step_ms(query) if query.step > 0 else 1
         columns = Columns(query.columns)
         client = connect(self._settings, self._token.text(), self._timeout_s)
         try:
             for text in texts(query):
                 for record in client.query_api().query_stream(text, params=parameters(query, self._settings.bucket)):
                     time_ms = round(record.get_time().timestamp() * 1000)
-                    # The first window's _start is that of the range, not of the step.
-                    columns.add(record.get_field(), [time_ms // step_ms * step_ms], [record.get_value()])
+                    columns.add(record.get_field(), [time_ms], [record.get_value()])
         except (InfluxDBError, FluxQueryException, urllib3.exceptions.HTTPError) as error:
             said = " ".join(str(error).split())[:500]
             raise StoreError(
@@ -109,7 +110,3 @@ class FluxHistory:
 
 def _moment(time_ms: int) -> datetime:
     return datetime.fromtimestamp(time_ms / 1000, UTC)
-
-
-def _step_ms(query: HistoryQuery) -> int:
-    return max(1, round(query.step * 1000))

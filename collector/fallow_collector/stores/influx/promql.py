@@ -16,7 +16,7 @@ import httpx
 import msgspec
 
 from fallow_collector.stores.influx.lines import MEASUREMENT
-from fallow_collector.stores.influx.table import Columns, bounds_ms, check
+from fallow_collector.stores.influx.table import Columns, bounds_ms, check, step_ms
 from fallow_collector.stores.influx.token import TokenFile
 from fallow_collector.stores.store import HistoryQuery, StoreError, Table
 from fallow_proto.metrics import BY_NAME, Kind
@@ -56,21 +56,17 @@ class Evaluation(NamedTuple):
 
 
 def evaluations(first_ms: int, last_ms: int, step_ms: int) -> Iterator[Evaluation]:
-    """The questions whose windows are the steps, multiples of step_ms since 1970, cut to first_ms..last_ms.
+    """The questions whose windows are the steps from first_ms on, the last one cut to last_ms.
 
     A window is open on the left: the millisecond that it ends with is the last of its step.
     """
     at = first_ms
-    while at <= last_ms:
-        behind = (at // step_ms + 1) * step_ms
-        whole = (last_ms + 1 - at) // step_ms if at % step_ms == 0 else 0
-        if whole:
-            behind = at + min(whole, _MOST_POINTS) * step_ms
-            yield Evaluation(at + step_ms - 1, behind - 1, step_ms, step_ms)
-        else:
-            behind = min(behind, last_ms + 1)
-            yield Evaluation(behind - 1, behind - 1, step_ms, behind - at)
+    while at + step_ms <= last_ms + 1:
+        behind = at + min((last_ms + 1 - at) // step_ms, _MOST_POINTS) * step_ms
+        yield Evaluation(at + step_ms - 1, behind - 1, step_ms, step_ms)
         at = behind
+    if at <= last_ms:
+        yield Evaluation(last_ms, last_ms, step_ms, last_ms + 1 - at)
 
 
 def expression(column: str, uuid: str, window_ms: int) -> str:
@@ -94,8 +90,8 @@ class PromqlHistory:
         check(query)
         first_ms, last_ms = bounds_ms(query)
         columns = Columns(query.columns)
-        if query.step > 0:
-            self._stepped(query, first_ms, last_ms, columns)
+        if step := step_ms(query):
+            self._stepped(query, first_ms, last_ms, step, columns)
         else:
             self._raw(query, first_ms, last_ms, columns)
         return columns.table(query.limit)
@@ -120,10 +116,9 @@ class PromqlHistory:
             if len(columns) >= query.limit:
                 return
 
-    def _stepped(self, query: HistoryQuery, first_ms: int, last_ms: int, columns: Columns) -> None:
-        step_ms = max(1, round(query.step * 1000))
+    def _stepped(self, query: HistoryQuery, first_ms: int, last_ms: int, step: int, columns: Columns) -> None:
         decoder = msgspec.json.Decoder(_Range)
-        for part in evaluations(first_ms, last_ms, step_ms):
+        for part in evaluations(first_ms, last_ms, step):
             for column in query.columns:
                 text = self._get("query_range", {
                     "query": expression(column, query.uuid, part.window_ms),
@@ -138,7 +133,7 @@ class PromqlHistory:
                 except msgspec.MsgspecError as error:
                     raise self._garbage("query_range", error) from error
                 for series in found.data.result:
-                    times = [round(time * 1000) // step_ms * step_ms for time, _ in series.values]
+                    times = [first_ms + (round(time * 1000) - first_ms) // step * step for time, _ in series.values]
                     columns.add(column, times, [_number(value) for _, value in series.values])
             if len(columns) >= query.limit:
                 return

@@ -1,7 +1,6 @@
 """Columns that came one by one, each with its own times, as one table."""
 
 from collections.abc import Sequence
-from math import ceil
 
 import numpy as np
 
@@ -38,9 +37,13 @@ class Columns:
 
 
 def bounds_ms(query: HistoryQuery) -> tuple[int, int]:
-    """The first and the last whole millisecond of start <= t < end."""
-    # Rounded first: 1795308664.1 * 1000 is not quite whole.
-    return ceil(round(query.start * 1000, 3)), ceil(round(query.end * 1000, 3)) - 1
+    """The first and the last millisecond of start <= t < end."""
+    return round(query.start * 1000), round(query.end * 1000) - 1
+
+
+def step_ms(query: HistoryQuery) -> int:
+    """0 for the rows as they came. Steps are counted from the query's start."""
+    return max(1, round(query.step * 1000)) if query.step > 0 else 0
 
 
 def check(query: HistoryQuery) -> None:

@@ -37,7 +37,8 @@ from(bucket: _bucket)
 def test_steps_ask_for_the_mean_of_gauges_and_the_last_of_counters() -> None:
     gauges, counters = texts(STEPPED)
     assert 'r._field == "power_watts")' in gauges
-    assert '|> aggregateWindow(every: _every, fn: mean, createEmpty: false, timeSrc: "_start")' in gauges
+    assert "|> aggregateWindow(every: _every, offset: _offset, fn: mean, createEmpty: false, " in gauges
+    assert 'timeSrc: "_start")' in gauges
     assert 'r._field == "energy_joules_total")' in counters
     assert "fn: last" in counters
 
@@ -65,23 +66,24 @@ def test_what_comes_from_outside_travels_as_syntax_tree_and_never_as_text(
     assert given["_until"]["value"] == "1970-01-01T00:17:40.500000000Z"
     assert given["_limit"]["value"] == "100"
     assert given["_every"]["values"] == [{"magnitude": 10_000_000, "unit": "us"}]
+    assert given["_offset"]["values"] == [{"magnitude": 5_000_000, "unit": "us"}]
     assert 'GPU-"1"' not in str(asked[0]["query"])
 
 
-def test_annotated_csv_becomes_a_table_and_steps_begin_where_they_should(
+def test_annotated_csv_becomes_a_table(
     fake: FakeInflux, open_store: OpenStore
 ) -> None:
     def on_query(question: dict[str, object]) -> Behaviour:
         if "mean" in str(question["query"]):
             return Reply(200, HEAD + (
-                ",,0,power_watts,1970-01-01T00:16:45Z,71.5\r\n"  # the range begins in the middle of a step
-                ",,0,power_watts,1970-01-01T00:16:50Z,80\r\n"
+                ",,0,power_watts,1970-01-01T00:16:45Z,71.5\r\n"
+                ",,0,power_watts,1970-01-01T00:16:55Z,80\r\n"
             ))
-        return Reply(200, HEAD + ",,0,energy_joules_total,1970-01-01T00:16:50Z,1234567.25\r\n")
+        return Reply(200, HEAD + ",,0,energy_joules_total,1970-01-01T00:16:55Z,1234567.25\r\n")
 
     fake.on_query = on_query
     table = open_store(fake.url, query="flux").history(STEPPED)
-    assert table.time.tolist() == [1000.0, 1010.0]
+    assert table.time.tolist() == [1005.0, 1015.0]
     assert table.values[0, 0] == 71.5
     assert math.isnan(table.values[0, 1])
     assert table.values[1].tolist() == [80.0, 1234567.25]

@@ -109,7 +109,8 @@ def test_stepped_history_is_the_mean_of_gauges_and_the_last_of_counters(
     table = store.history(HistoryQuery("GPU-1", ("energy_joules_total", "power_watts"), start, end, step))
     step_ms = round(step * 1000)
     inside = (times >= t0 + start_s * 1000) & (times < t0 + end_s * 1000)
-    steps = times[inside] // step_ms * step_ms
+    first = t0 + round(start_s * 1000)
+    steps = first + (times[inside] - first) // step_ms * step_ms
     expected = [
         (at / 1000, energy[inside][steps == at][-1], power[inside][steps == at].mean()) for at in np.unique(steps)
     ]
