@@ -1,5 +1,6 @@
 """`fallow top`: the busiest devices, live."""
 
+import os
 import select
 import sys
 import termios
@@ -14,6 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from fallow_client import calls
+from fallow_client.calls import Call
 from fallow_client.client import Client
 from fallow_client.commands.devices import FILTERS
 from fallow_client.commands.terminal import ANSWERED, add_filters, answer, console, where_of
@@ -38,24 +40,33 @@ def run(args: Namespace, client: Client) -> int:
     if args.json or not out.is_terminal:
         answer(args, client, call, lambda page: [view(page, args.sort, out.width, len(page.items))])
         return ANSWERED
-    with _keys(), Live(console=out, screen=True, auto_refresh=False) as live:
-        shown: RenderableType = Text("")
-        while True:
-            started = time.monotonic()
-            try:
-                shown = view(client.ask(call), args.sort, out.width, out.height - CHROME_LINES)
-                live.update(shown, refresh=True)
-            except FallowError as error:  # a collector that restarts comes back; until then the last view says its age
-                live.update(Group(Text(f"fallow: {error}", style="red"), shown), refresh=True)
-            if _quits_within(max(0.0, started + REFRESH_S - time.monotonic())):
-                return ANSWERED
+    try:
+        with _keys(), Live(console=out, screen=True, auto_refresh=False) as live:
+            _watch(args, client, call, live)
+    except KeyboardInterrupt:
+        pass  # as good a way to end as q
+    return ANSWERED
+
+
+def _watch(args: Namespace, client: Client, call: Call[api.Page[api.Device]], live: Live) -> None:
+    shown: RenderableType = Text("")
+    ending = False
+    while not ending:
+        started = time.monotonic()
+        width, height = live.console.size
+        try:
+            shown = view(client.ask(call), args.sort, width, height - CHROME_LINES)
+            live.update(shown, refresh=True)
+        except FallowError as error:  # a collector that restarts comes back; until then the last view says its age
+            live.update(Group(Text(f"fallow: {error}", style="red"), shown), refresh=True)
+        ending = _quits_within(max(0.0, started + REFRESH_S - time.monotonic()))
 
 
 def view(page: api.Page[api.Device], sort: str, width: int, most: int) -> RenderableType:
     """The `most` first devices by the sorting key, the unknown last."""
     shown = ordered(page.items, sort)[:max(most, 1)]
     others = "" if page.next is None else f" of the first {len(page.items)}; filter to see others"
-    title = Text(f"{len(shown)} of {len(page.items)} devices by {sort}{others}; q ends", style="bold")
+    title = Text(f"{len(shown)} of {len(page.items)} devices by {sort}{others}", style="bold")
     return Group(title, views.rows(shown, width), Text(""), views.footing(page))
 
 
@@ -84,16 +95,13 @@ def _keys() -> Iterator[None]:
 
 
 def _quits_within(seconds: float) -> bool:
-    """Wait; true as soon as q is pressed or Ctrl-C comes."""
-    try:
-        if not sys.stdin.isatty():
-            time.sleep(seconds)
-            return False
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            ready, _, _ = select.select([sys.stdin], [], [], left)
-            if ready and sys.stdin.read(1) in ("q", "Q", ""):
-                return True
-    except KeyboardInterrupt:
-        return True
+    """Wait; true as soon as q is pressed."""
+    if not sys.stdin.isatty():
+        time.sleep(seconds)
+        return False
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        ready, _, _ = select.select([sys.stdin], [], [], left)
+        if ready and b"q" in os.read(sys.stdin.fileno(), 64).lower():
+            return True
     return False

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fallow_client.views.table import add, pairs, phase, table
-from fallow_client.views.text import GIB, UNKNOWN, age, counts, label_of, metric, moment, number, plain, standing
+from fallow_client.views.text import GIB, UNKNOWN, age, label_of, metric, moment, number, plain, standing
 from fallow_proto import api
 from fallow_proto.metrics import NAMES
 
@@ -83,7 +83,7 @@ def baseline(answer: api.Baseline) -> Iterator[RenderableType]:
     yield pairs([
         ("idle power W", f"{number(answer.floor_watts, digits=1)} ({plain(answer.floor_source)})"),
         ("idle memory GiB", f"{number(answer.base_memory_bytes, GIB, 2)} ({plain(answer.base_source)})"),
-        ("clean readings", str(answer.clean_readings)),
+        ("clean readings", f"{answer.clean_s:,.0f} s"),
     ])
 
 

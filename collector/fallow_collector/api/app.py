@@ -43,6 +43,7 @@ def make_app(answers: Answers, tokens: Tokens | None, version: str, loopback_onl
         exception_handlers={
             **dict.fromkeys(problems.STATUS_OF, problems.of_own),
             HTTPException: problems.of_http,
+            RecursionError: problems.of_nesting,
             Exception: problems.of_unexpected,
         },
         before_request=_refuse_what_is_not_documented,

@@ -62,6 +62,11 @@ def of_http(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     return answer
 
 
+def of_nesting(request: AnyRequest, error: RecursionError) -> Response[bytes]:
+    """The framework decodes bodies without a limit of its own to their depth; nothing here recurses otherwise."""
+    return response(400, "the body cannot be read: it is nested too deeply; expected what /openapi.json says")
+
+
 def of_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
     """A defect of the collector: the reason goes to its log, not over the wire."""
     LOG.error("event=request_failed method=%s path=%r", request.method, request.url.path, exc_info=error)

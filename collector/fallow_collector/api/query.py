@@ -56,11 +56,13 @@ def duration(name: str, text: str) -> float:
 
 def moment(name: str, text: str, now: float) -> float:
     """Unix seconds of unix seconds, RFC 3339, `now`, or a time ago such as `-1h`. Raises BadQuery."""
+    time: float | None
     if text == "now":
-        return now
-    if text.startswith("-") and _DURATION.fullmatch(text[1:]):
-        return now - duration(name, text[1:])
-    time = float(text) if _NUMBER.fullmatch(text) else _rfc3339(text)
+        time = now
+    elif text.startswith("-") and _DURATION.fullmatch(text[1:]):
+        time = now - duration(name, text[1:])
+    else:
+        time = float(text) if _NUMBER.fullmatch(text) else _rfc3339(text)
     if time is None or not 0 <= time < _END_OF_YEAR_9999:
         raise BadQuery(
             f"{name}={text}: expected unix seconds, RFC 3339 with an offset such as 2026-01-31T08:00:00Z "

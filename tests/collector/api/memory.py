@@ -73,7 +73,7 @@ def fleet() -> list[api.Device]:
         node="cpu-01", index=0, minor=None, pci_bus_id=None, memory_usage_bytes=41 * GIB,
         memory_limit_bytes=512 * GIB, processes=None, power_watts=None, temperature_celsius=None, cpu_cores=96.0,
         cpu_busy_cores=1.4, cpu_pressure_ratio=0.0, idle_cores=94.6, memory_available_bytes=470 * GIB,
-        utilization_ratio=0.0146, energy_joules_total=None, declared=False,
+        utilization_ratio=0.0146, energy_joules_total=None, power_limit_watts=None, declared=False,
     )
     return sorted([*h100, busy, unread, *ascend, gone, host], key=lambda one: one.uuid)
 
@@ -194,7 +194,7 @@ class MemoryAnswers:
     def _baseline(self, uuid: str, source: str) -> api.Baseline:
         self._find(uuid)
         return api.Baseline(uuid=uuid, floor_watts=70.25, floor_source=source, base_memory_bytes=0.5 * GIB,
-                            base_source=source, clean_readings=86_400)
+                            base_source=source, clean_s=86_400.0)
 
 
 def matches(one: api.Device, where: Where) -> bool:
