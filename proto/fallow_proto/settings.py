@@ -112,7 +112,7 @@ def _apply_environment(
         table[path[-1]] = _literal(text)
 
 
-def _literal(text: str) -> Any:  # noqa: ANN401  # whatever TOML can say
+def _literal(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
