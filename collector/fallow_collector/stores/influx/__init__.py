@@ -19,3 +19,8 @@ A VictoriaMetrics cluster: `url` is vminsert's http://…:8480/insert/0/influx, 
 there and /api/v1/ to vmselect; only the latter can answer history. The death of one vmstorage does not show through
 either, so a cluster should run with -replicationFactor=2.
 """
+
+from fallow_collector.stores.influx.settings import InfluxSettings
+from fallow_collector.stores.influx.store import InfluxStore
+
+__all__ = ["InfluxSettings", "InfluxStore"]
