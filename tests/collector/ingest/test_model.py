@@ -152,6 +152,11 @@ class Conversation(RuleBasedStateMachine):
             self.streams.closed(older, 0.0)
 
     @rule(node=st.sampled_from(NODES))
+    def cut_and_connect(self, node: str) -> None:
+        self.cut(node)
+        self.connect(node)
+
+    @rule(node=st.sampled_from(NODES))
     def cut(self, node: str) -> None:
         agent = self.agents[node]
         if agent.stream is not None:
@@ -162,13 +167,15 @@ class Conversation(RuleBasedStateMachine):
     def restart_agent(self, node: str) -> None:
         self.cut(node)
         self.agents[node].restart()
+        self.connect(node)
 
-    @rule(node=st.sampled_from(NODES), many=st.integers(1, 9))
-    def read_devices(self, node: str, many: int) -> None:
+    @rule(node=st.sampled_from(NODES), many=st.integers(0, 9), twice=st.booleans())
+    def read_devices_and_send(self, node: str, many: int, twice: bool) -> None:
+        """Twice: a copy on an older stream was still under way."""
         for _ in range(many):
             self.agents[node].make()
+        self.send(node, twice)
 
-    @rule(node=st.sampled_from(NODES), twice=st.booleans())
     def send(self, node: str, twice: bool) -> None:
         agent = self.agents[node]
         if agent.stream is None:
@@ -218,6 +225,7 @@ class Conversation(RuleBasedStateMachine):
     @rule()
     def kill_the_collector(self) -> None:
         self.start_collector()
+        self.connect_all()
 
     @invariant()
     def nothing_is_acknowledged_that_is_not_stored(self) -> None:
@@ -260,5 +268,5 @@ class Conversation(RuleBasedStateMachine):
         assert agent.stream.closed is None, agent.stream.closed
 
 
-Conversation.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Conversation.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
 TestWhateverHappensNothingIsLostOrDoubled = Conversation.TestCase
