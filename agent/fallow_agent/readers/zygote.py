@@ -27,6 +27,7 @@ def main() -> None:
     """
     control = socket.socket(fileno=int(sys.argv[1]))
     agent = os.getppid()
+    os.environ.pop("PYTHONPATH", None)  # it was for us; a vendor's tool may be Python, with modules of its own
     # Stopping is the agent's to order: a signal to the whole service must not cut a read off in the middle.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
