@@ -183,6 +183,9 @@ class Pipeline:
                 return decode(binding, epoch, report, receipt)
             except LayoutError as error:
                 raise Unusable(str(error)) from error
+            except Exception as error:  # else it would come again and again
+                self._failed("decode")
+                raise Unusable("the collector failed to decode it; its log says why") from error
 
         return decode_report
 
@@ -191,10 +194,14 @@ class Pipeline:
         """One stage's work: its failure is the stage's own."""
         try:
             yield
-        except Exception:
-            self.failures[name] += 1
-            if self.failures[name] <= 10 or self.failures[name] % 1000 == 0:
-                log.exception("BUG: a stage failed stage=%s failures=%d", name, self.failures[name])
+        except Exception:  # noqa: BLE001  # logged there
+            self._failed(name)
+
+    def _failed(self, stage: str) -> None:
+        """Count and, unless it is said too often already, log the exception that is being handled."""
+        self.failures[stage] += 1
+        if self.failures[stage] <= 10 or self.failures[stage] % 1000 == 0:
+            log.exception("BUG: a stage failed stage=%s failures=%d", stage, self.failures[stage])
 
 
 def _rows(store: Sequence[Arrival]) -> list[Rows]:

@@ -1,0 +1,62 @@
+"""An authority and the certificates it gives out, made for one test."""
+
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+
+class Pair(NamedTuple):
+    """PEM."""
+
+    certificate: bytes
+    key: bytes
+
+
+class Authority:
+    def __init__(self, name: str = "test authority") -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self._certificate = self._signed(
+            self._name, self._key, x509.BasicConstraints(ca=True, path_length=0), timedelta(days=1)
+        )
+        self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    def issue(
+        self, common_name: str, names: tuple[str, ...] = (), uris: tuple[str, ...] = (), valid: timedelta | None = None
+    ) -> Pair:
+        key = ec.generate_private_key(ec.SECP256R1())
+        alternatives = x509.SubjectAlternativeName(
+            [x509.DNSName(name) for name in names] + [x509.UniformResourceIdentifier(uri) for uri in uris]
+        )
+        certificate = self._signed(
+            x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else []),
+            key, x509.BasicConstraints(ca=False, path_length=None), valid or timedelta(hours=1),
+            *([alternatives] if names or uris else []),
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]),
+        )
+        return Pair(
+            certificate.public_bytes(serialization.Encoding.PEM),
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ),
+        )
+
+    def _signed(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, constraints: x509.BasicConstraints,
+        valid: timedelta, *extensions: x509.ExtensionType,
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject).issuer_name(self._name).public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1)).not_valid_after(now + valid)
+            .add_extension(constraints, critical=True)
+        )
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
+        return builder.sign(self._key, hashes.SHA256())
