@@ -39,11 +39,16 @@ COMMANDS = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `fallow devices | head` ends quietly
-    args = parser(os.environ).parse_args(argv)
+    return fallow(sys.argv[1:], os.environ)
+
+
+def fallow(words: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Do what the words say, and say what became of it. Raises SystemExit(2) on wrong usage."""
+    args = parser(environment).parse_args(words)
     try:
-        return run(args, os.environ)
+        return run(args, environment)
     except Refused as refused:
         print(f"fallow: {refused.problem.detail}", file=sys.stderr)
         return MISUSED if refused.status == 400 else FAILED
