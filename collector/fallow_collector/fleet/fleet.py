@@ -329,6 +329,8 @@ class Fleet:
             self.seen_at[row] = -np.inf
         if before != identity or moved or not self.present[row]:
             self.changed.add(row)
+        if not self.present[row]:
+            self.last_ms[row] = -1  # it was away: its next reading follows on none
         self.identities[row] = identity
         self.owner[row] = node.number
         self.present[row] = True

@@ -1,9 +1,9 @@
 """The definition of idle, rule by rule."""
 
 import pytest
+
 from fallow_collector.idle.settings import IdleSettings
 from fallow_proto.v1 import telemetry_pb2 as pb
-
 from tests.collector.watching import BUSY, GIB, HOLDING, IDLE, NAN, Watched, device
 
 

@@ -1,0 +1,222 @@
+"""What must hold under any order of events: losing or delaying data never makes a device idle, the accounts add up,
+replay gives the same answer, and the agents' wall clocks do not matter.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from fallow_collector.answers import capacity
+from fallow_collector.fleet.arrival import Arrival
+from fallow_collector.idle.settings import IdleSettings
+from fallow_collector.view import View
+from fallow_proto.v1 import telemetry_pb2 as pb
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from tests.collector.watching import BUSY, GIB, HOLDING, HOST, IDLE, NAN, Watched, device
+
+QUICK = IdleSettings(confirm_s=6.0, confirm_readings=4, conflict_s=3.0, unmanaged_s=3.0, frozen_s=3.0, evidence_s=20.0)
+
+KINDS = {
+    "idle": IDLE,
+    "busy": BUSY,
+    "holding": HOLDING,
+    "leak": {**IDLE, "memory_usage_bytes": 9 * GIB},
+    "grey": {**IDLE, "power_watts": 120.0},
+    "hot": {**IDLE, "power_watts": 300.0},
+    "blind": {**IDLE, "utilization_ratio": NAN},
+    "nothing": {},
+    "absurd": {**IDLE, "memory_usage_bytes": -1.0},
+}
+
+
+class Step(NamedTuple):
+    kind: str
+    reason: int
+    pause_s: float  # before the reading
+    lost: bool  # made, and never received
+    delay_s: float  # between the reading and its receipt
+
+
+# Long quiet stretches, so that idleness is reached at all, broken by anything.
+STEP = st.builds(
+    Step,
+    kind=st.sampled_from(["idle"] * 12 + list(KINDS)),
+    reason=st.sampled_from([0] * 20 + [2, 4, 5]),
+    pause_s=st.sampled_from([1.0] * 12 + [0.2, 2.0, 4.0, 30.0]),
+    lost=st.sampled_from([False] * 4 + [True]),
+    delay_s=st.sampled_from([0.0] * 6 + [0.5, 3.0, 12.0]),
+)
+STEPS = st.lists(STEP, min_size=8, max_size=60)
+
+
+class Made(NamedTuple):
+    at: float
+    lost: bool
+    delay_s: float
+    arrival: Arrival
+
+
+def reports(steps: list[Step], skew: float = 0.0) -> tuple[Watched, list[Made]]:
+    """A device with a known base, and the readings that its agent makes; none is applied yet."""
+    watched = Watched(device("g0"), settings=QUICK)
+    watched.skew += skew
+    watched.engine.accept(0, 60.0, 0.6 * GIB)
+    watched.engine.state["ever_read"][0] = 0b111_1111  # as if all had been read before
+    made = []
+    for step in steps:
+        watched.now += step.pause_s
+        reading = {**KINDS[step.kind], "energy_joules_total": 60 * watched.now, "compute_active_ratio": 0.0,
+                   "recovery_action": 0.0}
+        arrival = watched.report(reading if step.kind != "nothing" else {}, reasons=[step.reason])
+        made.append(Made(watched.now, step.lost, step.delay_s, arrival))
+    return watched, made
+
+
+def idle_times(watched: Watched, received: list[tuple[float, Arrival]], times: list[float]) -> set[float]:
+    """The moments of `times` at which the device is called idle when so much has been received."""
+    waiting = sorted(received, key=lambda pair: pair[0])
+    found = set()
+    for now in times:
+        while waiting and waiting[0][0] <= now:
+            at, arrival = waiting.pop(0)
+            watched.fleet.apply([Arrival(
+                arrival.node, arrival.epoch, arrival.seq, arrival.previous, arrival.time_ms, at, arrival.values
+            )])
+        watched.now = now
+        if watched.phase() == "idle":
+            found.add(now)
+    return found
+
+
+def moments(made: list[Made]) -> list[float]:
+    return sorted({t + d for t, *_ in made for d in (0.0, 0.9, 4.0, 12.0)})
+
+
+@settings(deadline=None, max_examples=150)
+@given(STEPS)
+def test_losing_and_delaying_readings_never_makes_a_device_idle(steps: list[Step]) -> None:
+    watched, made = reports(steps)
+    all_in_time = idle_times(watched, [(m.at, m.arrival) for m in made], moments(made))
+    watched, made = reports(steps)
+    in_order = 0.0
+    received = []
+    for m in made:
+        in_order = max(in_order, m.at + m.delay_s)  # one stream keeps its order
+        if not m.lost:
+            received.append((in_order, m.arrival))
+    worse = idle_times(watched, received, moments(made))
+    assert worse <= all_in_time
+
+
+@settings(deadline=None, max_examples=60)
+@given(STEPS, st.sampled_from([-3600.0, 3600.0, 86_400.0]))
+def test_the_agents_wall_clock_and_a_replay_change_nothing(steps: list[Step], skew: float) -> None:
+    found = []
+    for s in (0.0, 0.0, skew):
+        watched, made = reports(steps, s)
+        found.append(idle_times(watched, [(m.at, m.arrival) for m in made], moments(made)))
+    assert found[0] == found[1] == found[2]
+
+
+@settings(deadline=None, max_examples=100)
+@given(STEPS)
+def test_a_device_is_idle_only_after_a_whole_window_of_quiet_and_clean_readings(steps: list[Step]) -> None:
+    watched, made = reports(steps)
+    for m, step in zip(made, steps, strict=True):
+        idle_times(watched, [(m.at, m.arrival)], [m.at])
+        if watched.phase() != "idle":
+            continue
+        window = [
+            (n, other) for n, other in zip(made, steps, strict=True) if m.at - QUICK.confirm_s <= n.at <= m.at
+        ]
+        assert all(other.kind in ("idle", "grey", "hot") and other.reason == 0 for _, other in window), step
+        assert len(window) >= QUICK.confirm_readings
+
+
+class Accounts(RuleBasedStateMachine):
+    """Several nodes; whatever happens to them, every device is counted once."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.first = Watched(
+            device("a0"), device("a1", parent="a0", partition_profile="1g"), device("h0", device_class="general"),
+            settings=QUICK, node="a",
+        )
+        self.nodes = [self.first]
+        self.view = View(self.first.fleet, self.first.engine, lambda: self.first.now, lambda: self.first.now)
+
+    def _pass(self, seconds: float) -> None:
+        for node in self.nodes:
+            node.now += seconds
+
+    @rule(kinds=st.lists(st.sampled_from(sorted(KINDS)), min_size=3, max_size=3), times=st.integers(1, 9),
+          which=st.integers(0, 5))
+    def read(self, kinds: list[str], times: int, which: int) -> None:
+        node = self.nodes[which % len(self.nodes)]
+        readings = [HOST if d.device_class == "general" else KINDS[k]
+                    for d, k in zip(node.devices, kinds, strict=False)]
+        for _ in range(times):
+            self._pass(1.0)
+            node.says(*readings)
+
+    @rule(seconds=st.sampled_from([1.0, 6.0, 40.0]))
+    def wait(self, seconds: float) -> None:
+        self._pass(seconds)
+
+    @rule()
+    def join(self) -> None:
+        if len(self.nodes) < 6:
+            name = f"n{len(self.nodes)}"
+            self.nodes.append(Watched(
+                device(f"{name}g0"), device(f"{name}g1", vendor="huawei", model="910B"), node=name,
+                fleet=self.first.fleet, engine=self.first.engine, now=self.first.now,
+            ))
+
+    @rule(which=st.integers(0, 5), keep=st.integers(0, 3))
+    def change_inventory(self, which: int, keep: int) -> None:
+        node = self.nodes[which % len(self.nodes)]
+        node.devices = node.devices[:keep] if keep < len(node.devices) else node.devices
+        node.hello()
+
+    @rule(which=st.integers(0, 5))
+    def restart(self, which: int) -> None:
+        self.nodes[which % len(self.nodes)].restart_agent()
+
+    @rule(uuid=st.sampled_from(["a0", "a1", "n1g0", "never"]), device_class=st.sampled_from(["", "super"]))
+    def declare(self, uuid: str, device_class: str) -> None:
+        self.first.fleet.declare(uuid, "a", "s1", "nvidia", "x", device_class)
+
+    @rule(uuid=st.sampled_from(["a0", "n1g0", "never"]))
+    def retire(self, uuid: str) -> None:
+        row = self.first.fleet.find(uuid)
+        if row is not None and not self.first.fleet.present[row]:
+            self.first.fleet.retire(row)
+
+    @invariant()
+    def the_accounts_add_up(self) -> None:
+        fleet = self.first.fleet
+        snapshot = self.view.refresh()
+        answer = capacity.capacity(fleet, self.first.engine, snapshot, "e", np.ones(fleet.count, dtype=np.bool_))
+        for g in answer.groups:
+            assert g.declared + g.undeclared == g.seen + g.absent
+            assert g.seen == (
+                g.idle + g.idle_low_confidence + g.verifying + g.reserved + g.leased + g.releasing + g.unmanaged
+                + g.unavailable
+            )
+            assert sum(g.unavailable_by.values()) == g.unavailable
+            assert all(int(size) * number <= g.idle for size, number in g.slots.items())
+            assert min(g.declared, g.undeclared, g.seen, g.absent, g.idle) >= 0
+        assert sum(g.seen + g.absent for g in answer.groups) == int(snapshot.counted.sum())
+        assert answer.complete == (not answer.incomplete_by)
+
+
+Accounts.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+test_the_accounts_add_up_whatever_happens = Accounts.TestCase
+
+
+def test_unknown_reasons_of_a_newer_agent_are_failures() -> None:
+    watched = Watched()
+    watched.says(IDLE, reasons=[pb.REASON_FAILED])
+    assert watched.reasons()[0] == "read_failed"
