@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from signal import Signals
 
-from fallow_proto.metrics import Group
-from fallow_proto.v1 import telemetry_pb2 as pb
-
 from fallow_agent.readers import messages as m
 from fallow_agent.readers.status import State, Status
+from fallow_proto.metrics import Group
+from fallow_proto.v1 import telemetry_pb2 as pb
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ dies while it speaks.
 """
 
 import msgspec
-from fallow_proto.metrics import Group
 
 from fallow_agent.readers.reader import DeviceIdentity, Reading
+from fallow_proto.metrics import Group
 
 MAX_BYTES = 1 << 18
 """A packet is never larger: 208 KiB is what a kernel allows by default, 100 KiB what 6,400 processes take."""

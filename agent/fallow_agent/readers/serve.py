@@ -6,11 +6,10 @@ import os
 import socket
 from pathlib import Path
 
-from fallow_proto.metrics import Group
-
 from fallow_agent.readers import messages as m
 from fallow_agent.readers.reader import Reader, ReaderAbsent, ReaderError
 from fallow_agent.readers.registry import build
+from fallow_proto.metrics import Group
 
 
 def serve(channel: socket.socket, birth: m.Birth) -> None:
