@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from fallow_client import Client, Unreachable
 from fallow_collector.api.answers import Asked
 from fallow_collector.api.app import make_app
-from fallow_collector.api.server import GRACE_S, HttpServer
+from fallow_collector.api.server import GRACE_S, HttpServer, bind
 from fallow_proto import api
 from fallow_proto.settings import SettingsError
 from tests.collector.api.memory import MemoryAnswers
@@ -46,6 +46,23 @@ def test_a_port_that_is_taken_is_refused() -> None:
 def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(SettingsError, match="an address of this machine"):
         asyncio.run(HttpServer(app(), "203.0.113.9:0").start())
+
+
+def test_answers_are_not_held_back_until_their_head_is_acknowledged() -> None:
+    with bind("127.0.0.1:0") as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_it_listens_on_ipv6_too() -> None:
+    async def address() -> str:
+        server = HttpServer(app(), "[::1]:0")
+        found = await server.start()
+        await server.stop()
+        return found
+
+    assert asyncio.run(address()).startswith("[::1]:")
 
 
 def test_a_missing_or_wrong_certificate_is_refused_before_anything_listens(tmp_path: Path) -> None:
