@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from fallow_collector.answers import LiveAnswers
+from fallow_collector.answers.live import Live
 from fallow_collector.api.app import make_app
 from fallow_collector.api.server import HttpServer
 from fallow_collector.api.tokens import Tokens
-from fallow_collector.config import Settings
+from fallow_collector.config import Settings, is_loopback
 from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.idle.engine import Engine
 from fallow_collector.idle.state import WITNESSES
@@ -28,6 +28,7 @@ from fallow_collector.state import State, StateError
 from fallow_collector.stores.embedded import EmbeddedStore
 from fallow_collector.stores.influx import InfluxStore
 from fallow_collector.stores.store import Store
+from fallow_collector.view import View
 from fallow_collector.writer import Progress, Writer
 from fallow_proto.settings import SettingsError
 from fallow_proto.systemd import notify, watchdog_interval_s
@@ -62,6 +63,7 @@ class Collector:
         self._store = make_store(settings)
         self._writer = Writer(self._store, self._fleet.series)
         self._pipeline = Pipeline(self._fleet, self._writer, terms_of(settings, version))
+        self._view = View(self._fleet, self._engine, time.monotonic, time.time)
         self._own = Own(self._fleet, self._pipeline, self._writer, self._store)
         self._server = Server(self._pipeline.streams)
 
@@ -187,8 +189,12 @@ class Collector:
     async def _start_http(self) -> None:
         settings = self._settings
         tokens = Tokens(Path(settings.auth.tokens_file)) if settings.auth.tokens_file else None
-        answers = LiveAnswers(settings, self._fleet, self._engine, self._state, self._store, self._own)
-        server = HttpServer(make_app(answers, tokens), settings.http.listen, settings.tls.cert, settings.tls.key)
+        answers = Live(
+            self._fleet, self._engine, self._view, self._state, self._store, self._own.readiness, self._own.measures
+        )
+        open_host = settings.auth.insecure and not is_loopback(settings.http.listen)
+        app = make_app(answers, tokens, self._version, loopback_only=not open_host)
+        server = HttpServer(app, settings.http.listen, settings.tls.cert, settings.tls.key)
         self.http = await server.start()
         self._stops.append(("http", server.stop))
         self._tasks.append(asyncio.create_task(server.wait(), name="http"))
@@ -213,6 +219,7 @@ class Collector:
         while True:
             await asyncio.sleep(CHORES_S)
             self._pipeline.ask_again()
+            self._view.now()  # so that a change of phase bears its time, whether somebody asks or not
             if serving != (not self._writer.problem):
                 serving = not serving
                 await self._server.serving(serving)
@@ -295,4 +302,5 @@ async def run(settings: Settings, version: str) -> int:
     for task in tasks:
         task.cancel()
     await collector.stop()
+    log.info("collector stopped")
     return 0 if asked.is_set() else 1

@@ -34,6 +34,8 @@ class Own:
     def measures(self) -> Iterator[Measure]:
         yield from self._of_ingest()
         yield from self._of_writer()
+        if not self._writer.opened:
+            return
         for name, value in self._store.facts().items():
             kind = "counter" if name.endswith("_total") else "gauge"
             yield Measure(f"fallow_store_{name}", kind, "The store's own number.", {}, value)

@@ -184,7 +184,7 @@ class Pipeline:
             except LayoutError as error:
                 raise Unusable(str(error)) from error
             except Exception as error:  # else it would come again and again
-                self._failed("decode")
+                self._failed("decode", error)
                 raise Unusable("the collector failed to decode it; its log says why") from error
 
         return decode_report
@@ -194,14 +194,14 @@ class Pipeline:
         """One stage's work: its failure is the stage's own."""
         try:
             yield
-        except Exception:  # noqa: BLE001  # logged there
-            self._failed(name)
+        except Exception as error:  # noqa: BLE001  # logged there
+            self._failed(name, error)
 
-    def _failed(self, stage: str) -> None:
-        """Count and, unless it is said too often already, log the exception that is being handled."""
+    def _failed(self, stage: str, error: Exception) -> None:
+        """Count it and, unless it was said too often already, log it."""
         self.failures[stage] += 1
         if self.failures[stage] <= 10 or self.failures[stage] % 1000 == 0:
-            log.exception("BUG: a stage failed stage=%s failures=%d", stage, self.failures[stage])
+            log.error("BUG: a stage failed stage=%s failures=%d", stage, self.failures[stage], exc_info=error)
 
 
 def _rows(store: Sequence[Arrival]) -> list[Rows]:

@@ -70,7 +70,7 @@ class Writer:
         self._pending_bytes = 0
         self._taking = False
         self._full = threading.Event()
-        self._opened = False
+        self.opened = False
         self._batch: Batch | None = None  # offered to the store and not taken by it
         self._batch_size = (0, 0)
         self._failed = 0  # times in a row
@@ -116,9 +116,9 @@ class Writer:
             return Progress(problem=self.problem)
         opened = None
         try:
-            if not self._opened:
+            if not self.opened:
                 opened = self._store.open()
-                self._opened = self._taking = True
+                self.opened = self._taking = True
             committed = self._commit(wall)
         except StoreError as error:
             self._put_off(str(error), now)
@@ -143,7 +143,7 @@ class Writer:
         self._taking = False
 
     def close(self) -> None:
-        if self._opened:
+        if self.opened:
             self._store.close()
 
     def run(self, deliver: Callable[[Progress], None], stopped: threading.Event, drain_s: float) -> None:

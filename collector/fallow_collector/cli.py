@@ -1,0 +1,66 @@
+"""The command fallow-collector."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from fallow_collector.app import run
+from fallow_collector.check import check, effective
+from fallow_collector.config import DEFAULT_PATH, Settings, load_settings
+from fallow_collector.ingest.server import CannotListen
+from fallow_collector.state import StateError
+from fallow_proto import WIRE
+from fallow_proto.settings import SettingsError
+
+FAILED = 1
+USAGE = 2
+
+log = logging.getLogger("fallow_collector")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        settings = load_settings(options.config)
+    except SettingsError as error:
+        print(f"fallow-collector: {error}", file=sys.stderr)
+        return USAGE
+    if options.check:
+        return _check(settings)
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="level=%(levelname)s at=%(name)s %(message)s"
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its life is told by the collector's own lines
+    try:
+        return asyncio.run(run(settings, version("fallow")))
+    except (SettingsError, StateError, CannotListen) as error:
+        log.error("cannot start: %s", error)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fallow-collector", description="Takes what agents report, stores it, and says what lies fallow."
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"default: {DEFAULT_PATH}, if it is there")
+    parser.add_argument("--check", action="store_true", help="explain the settings, try what can be tried, and end")
+    parser.add_argument("--version", action="version", version=f"fallow-collector {version('fallow')} (wire {WIRE})")
+    return parser
+
+
+def _check(settings: Settings) -> int:
+    for line in effective(settings):
+        print(line)
+    good = True
+    for result in check(settings):
+        good &= result.good
+        print(f"{'ok  ' if result.good else 'FAIL'} {result.what}: {result.found}")
+    return 0 if good else FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
