@@ -61,10 +61,13 @@ def _host_room(
     fleet: Fleet, engine: Engine, rows: NDArray[np.intp], live: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """float64[2, rows]: idle cores and available memory of live hosts, NaN where not known."""
-    cores = fleet.values[rows, COLUMN["cpu_cores"]]
-    state = engine.state[rows]
-    room = np.stack([host.idle_cores(cores, state), host.available_memory_bytes(state)])
-    return np.where(live, room, np.nan)
+    is_host = np.array([key.device_class == DeviceClass.GENERAL for key in fleet.groups], dtype=np.bool_)
+    hosts = np.flatnonzero(is_host[fleet.group[rows]] & live)
+    state = engine.state[rows[hosts]]
+    room = np.full((2, len(rows)), np.nan)
+    room[0, hosts] = host.idle_cores(fleet.values[rows[hosts], COLUMN["cpu_cores"]], state)
+    room[1, hosts] = host.available_memory_bytes(state)
+    return room
 
 
 def _group(

@@ -23,30 +23,51 @@ def empty(rows: int) -> NDArray[np.float32]:
 
 
 def learn(
-    settings: IdleSettings, state: NDArray[np.void], histogram: NDArray[np.float32], reading: Reading
+    settings: IdleSettings,
+    state: NDArray[np.void],
+    histograms: NDArray[np.float32],
+    rows: NDArray[np.int32],
+    reading: Reading,
 ) -> None:
-    """Count the learnable readings and fit the floors that are due; state and histogram change in place.
+    """Count the learnable readings and fit the floors that are due; state and histograms change in place.
 
-    state: state.STATE[m]; histogram: float32[m, BINS + 1].
+    state: state.STATE[m]; histograms: float32[fleet, BINS + 1]; rows: int32[m], each once, the rows of histograms.
     """
     power, limit = reading["power_watts"], reading["power_limit_watts"]
-    _forget_other_limits(state, histogram, limit)
+    _forget_other_limits(state, histograms, rows, limit)
     use = np.flatnonzero(state["learnable"] & np.isfinite(power) & np.isfinite(limit))
     if not len(use):
         return
-    top = settings.idle_power_max_ratio * limit[use]
-    bins = np.clip(power[use] / top * BINS, 0, BINS).astype(np.intp)
-    histogram[use, bins] += 1
+    top = settings.idle_power_max_ratio * limit
+    bins = np.clip(power[use] / top[use] * BINS, 0, BINS).astype(np.intp)
+    histograms[rows[use], bins] += 1
     state["clean_s"][use] += reading.interval_s[use]
-    fit(settings, state, histogram, use[_is_due(settings, state[use])], limit)
+    due = use[_is_due(settings, state[use])]
+    if len(due):
+        floors = fit(histograms[rows[due]], top[due])
+        state["floor_watts"][due] = floors
+        state["floor_source"][due] = np.where(np.isfinite(floors), FloorSource.LEARNED, FloorSource.REFUSED)
+        state["fitted_s"][due] = state["clean_s"][due]
+        histograms[rows[due]] *= 1 - settings.floor_clean_s / _DAY_S  # forget over a day
+
+
+def fit(histograms: NDArray[np.float32], top: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Floors in watts, from counts over 0..top watts; NaN where the floor lies above.
+
+    histograms: float32[k, BINS + 1]; top: float64[k].
+    """
+    counted = np.cumsum(histograms, axis=1)
+    position = np.argmax(counted >= QUANTILE * counted[:, -1:], axis=1)
+    floors: NDArray[np.float64] = np.where(position < BINS, (position + 0.5) / BINS * top, np.nan)
+    return floors
 
 
 def _forget_other_limits(
-    state: NDArray[np.void], histogram: NDArray[np.float32], limit: NDArray[np.float64]
+    state: NDArray[np.void], histograms: NDArray[np.float32], rows: NDArray[np.int32], limit: NDArray[np.float64]
 ) -> None:
     other = np.isfinite(limit) & np.isfinite(state["limit_watts"]) & (limit != state["limit_watts"])
     if other.any():
-        histogram[other] = 0
+        histograms[rows[other]] = 0
         state["clean_s"][other] = 0
         state["fitted_s"][other] = 0
         state["floor_source"][other] = FloorSource.NONE
@@ -59,23 +80,3 @@ def _is_due(settings: IdleSettings, state: NDArray[np.void]) -> NDArray[np.bool_
         state["floor_source"] != FloorSource.ACCEPTED
     )
     return due
-
-
-def fit(
-    settings: IdleSettings,
-    state: NDArray[np.void],
-    histogram: NDArray[np.float32],
-    rows: NDArray[np.intp],
-    limit: NDArray[np.float64],
-) -> None:
-    """Set floors from histograms, and let the histograms forget over a day."""
-    if not len(rows):
-        return
-    counted = np.cumsum(histogram[rows], axis=1)
-    position = np.argmax(counted >= QUANTILE * counted[:, -1:], axis=1)
-    inside = position < BINS
-    top = settings.idle_power_max_ratio * limit[rows]
-    state["floor_watts"][rows] = np.where(inside, (position + 0.5) / BINS * top, np.nan)
-    state["floor_source"][rows] = np.where(inside, FloorSource.LEARNED, FloorSource.REFUSED)
-    state["fitted_s"][rows] = state["clean_s"][rows]
-    histogram[rows] *= 1 - settings.floor_clean_s / _DAY_S

@@ -70,7 +70,8 @@ def count(
 def _slots(group: NDArray[np.int32], node: NDArray[np.int32], groups: int) -> NDArray[np.int64]:
     """Sum over nodes of how often a gang fits into what is idle there."""
     slots = np.zeros((groups, len(SIZES)), dtype=np.int64)
-    places, idle = np.unique(np.stack([group, node]), axis=1, return_counts=True)
+    nodes = int(node.max(initial=0)) + 1
+    places, idle = np.unique(group.astype(np.int64) * nodes + node, return_counts=True)
     for column, size in enumerate(SIZES):
-        np.add.at(slots[:, column], places[0], idle // size)
+        np.add.at(slots[:, column], places // nodes, idle // size)
     return slots

@@ -77,9 +77,7 @@ class Engine:
             self._unsupported[rows], self._conditions[rows], self._host[rows],
         )
         after = step(self.settings, self.state[rows], reading)
-        histogram = self._histogram[rows]
-        baseline.learn(self.settings, after, histogram, reading)
-        self._histogram[rows] = histogram
+        baseline.learn(self.settings, after, self._histogram, rows, reading)
         self.state[rows] = after
 
     def assess(self, count: int, presence: Presence) -> Assessment:
