@@ -37,7 +37,7 @@ class Ring:
 
     def keep_for(self, evidence_s: float) -> None:
         """Seconds to keep reports for; what is no length of time is ignored."""
-        if 0 < evidence_s:
+        if evidence_s > 0:
             self._evidence_s = min(evidence_s, LONGEST_S)
 
     def put(self, report: Item, now: float) -> None:

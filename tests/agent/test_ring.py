@@ -2,9 +2,8 @@
 
 import math
 
-from tests.agent.builders import report
-
 from fallow_agent.ring import LONGEST_S, Ring
+from tests.agent.builders import report
 
 
 def filled(*epochs: tuple[str, int]) -> Ring:

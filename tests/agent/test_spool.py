@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.agent.builders import START_MS, event, ranges, report
 
 from fallow_agent.errors import SpoolBusy
 from fallow_agent.spool.item import Commit, Counters
 from fallow_agent.spool.spool import FILE, Spool
+from tests.agent.builders import START_MS, event, ranges, report
 
 HOUR_MS = 3_600_000
 

@@ -5,11 +5,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from tests.agent.builders import START_MS, event, layout, ranges, report
 
 from fallow_agent.errors import SpoolDamaged
 from fallow_agent.spool.database import Database
 from fallow_agent.spool.item import Commit, Item, Refused
+from tests.agent.builders import START_MS, event, layout, ranges, report
 
 HOUR_MS = 3_600_000
 

@@ -33,7 +33,8 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS epoch (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS layout (number INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS report (
-  number INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, layout INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL
+  number INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, layout INTEGER NOT NULL, crc INTEGER NOT NULL,
+  body BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS event (
   number INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, epoch INTEGER NOT NULL, id TEXT NOT NULL, crc INTEGER NOT NULL,
@@ -85,7 +86,7 @@ class Database:
         run("PRAGMA cache_size = -1024")
         self._db.executescript(_TABLES)
         run(f"PRAGMA user_version = {SCHEMA}")
-        self._page_size = run("PRAGMA page_size").fetchone()[0]
+        self._page_bytes: int = run("PRAGMA page_size").fetchone()[0]
         self._forget_unused()
 
     def _forget_unused(self) -> None:
@@ -93,10 +94,9 @@ class Database:
         run = self._db.execute
         run("DELETE FROM layout WHERE number NOT IN (SELECT layout FROM report)")
         kept = {number >> _SEQ_BITS for number in self._numbers()}
-        names = run("SELECT name, number FROM epoch ORDER BY number").fetchall()
-        newest = names[-1][1] if names else 0  # stays: its number must not be given again to a later epoch
-        for name, number in names:
-            if number not in kept and number != newest:
+        numbers = [number for (number,) in run("SELECT number FROM epoch ORDER BY number")]
+        for number in numbers[:-1]:  # the newest stays: its number must not be given again to a later epoch
+            if number not in kept:
                 run("DELETE FROM epoch WHERE number = ?", (number,))
         self._epochs = dict(run("SELECT name, number FROM epoch ORDER BY number"))
         self._layouts = dict(run("SELECT hash, number FROM layout"))
@@ -277,7 +277,7 @@ class Database:
     def _used_bytes(self) -> int:
         pages: int = self._db.execute("PRAGMA page_count").fetchone()[0]
         free: int = self._db.execute("PRAGMA freelist_count").fetchone()[0]
-        return (pages - free) * self._page_size
+        return (pages - free) * self._page_bytes
 
     def _count(self, counters: Counters) -> None:
         for name, value in counters._asdict().items():

@@ -4,6 +4,7 @@ No trouble with the disk stops the agent. A full, read-only or missing folder le
 which moves to disk as soon as that works again; a damaged file is set aside and a new one begun. `problem` says so.
 """
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -115,11 +116,9 @@ class Spool:
         self._memory_counters += Counters(dropped_reports=dropped.reports, dropped_events=dropped.events)
 
     def counters(self) -> Counters:
-        try:
+        with contextlib.suppress(SpoolError):  # then the last ones that were read will do
             if self._disk is not None:
                 self._counters = self._disk.counters()
-        except SpoolError:
-            pass  # the last ones that were read will do
         return self._counters + self._memory_counters
 
     def close(self) -> None:
@@ -208,7 +207,5 @@ class Spool:
 
 
 def _close(database: Database) -> None:
-    try:
+    with contextlib.suppress(SpoolError):  # it is closed because of what is wrong with it
         database.close()
-    except SpoolError:
-        pass  # it was closed because of what is wrong with it

@@ -24,14 +24,17 @@ def first_batch(reports: Iterable[Item]) -> list[Item]:
     return batch
 
 
+def layout_of(report: Item) -> pb.Layout:
+    assert report.layout is not None, "BUG: an event among reports"
+    return report.layout
+
+
 def reports_of(batch: Sequence[Item], lane: pb.Lane.ValueType) -> pb.FromAgent:
     """One message of reports that belong together."""
-    layout = batch[0].layout
-    assert layout is not None, "BUG: an event among reports"
     return pb.FromAgent(
         reports=pb.Reports(
             epoch=batch[0].epoch,
-            layout=layout.hash,
+            layout=layout_of(batch[0]).hash,
             lane=lane,
             reports=[pb.Report.FromString(report.body) for report in batch],
         )
@@ -47,5 +50,4 @@ def events_of(events: Sequence[Item]) -> Iterator[pb.FromAgent]:
 
 
 def _fit_together(first: Item, other: Item) -> bool:
-    assert first.layout is not None and other.layout is not None, "BUG: an event among reports"
-    return first.epoch == other.epoch and first.layout.hash == other.layout.hash
+    return first.epoch == other.epoch and layout_of(first).hash == layout_of(other).hash

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import grpc
 
@@ -12,6 +13,8 @@ from fallow_agent.uplink import words as w
 from fallow_agent.uplink.certificate import complaint
 from fallow_proto.v1 import telemetry_pb2 as pb
 from fallow_proto.v1.telemetry_pb2_grpc import TelemetryStub
+
+Stream: TypeAlias = "grpc.aio.StreamStreamCall[pb.FromAgent, pb.ToAgent]"
 
 WELCOME_S = 30.0
 """A collector that takes the stream and does not answer within this is not one; 10,000 agents are welcomed in 20."""
@@ -49,6 +52,7 @@ class Channel:
         self._tell = tell
         self._outbox: asyncio.Queue[pb.FromAgent] = asyncio.Queue()
         self._running: asyncio.Task[None] | None = None
+        self._call: Stream | None = None
         self._reason = ""  # why we hung up
 
     def dial(self, delay_s: float) -> None:
@@ -67,8 +71,6 @@ class Channel:
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running])
-
-    _call: "grpc.aio.StreamStreamCall[pb.FromAgent, pb.ToAgent] | None" = None
 
     async def _live(self, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
@@ -101,17 +103,17 @@ class Channel:
         ca, key, cert = (Path(path).read_bytes() for path in (settings.tls.ca, settings.tls.key, settings.tls.cert))
         return grpc.aio.secure_channel(settings.collector, grpc.ssl_channel_credentials(ca, key, cert), OPTIONS)
 
-    async def _write(self, call: "grpc.aio.StreamStreamCall[pb.FromAgent, pb.ToAgent]") -> None:
+    async def _write(self, call: Stream) -> None:
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # the reading side says why
             while True:
                 await call.write(await self._outbox.get())
                 self._tell(w.Written())
 
-    async def _read(self, call: "grpc.aio.StreamStreamCall[pb.FromAgent, pb.ToAgent]") -> w.Lost:
+    async def _read(self, call: Stream) -> w.Lost:
         try:
             async with asyncio.timeout(WELCOME_S):
                 message = await call.read()
-            while message is not grpc.aio.EOF:
+            while isinstance(message, pb.ToAgent):  # else it is grpc.aio.EOF
                 self._tell(w.Received(message))
                 message = await call.read()
             code, details = await call.code(), await call.details()
@@ -121,12 +123,12 @@ class Channel:
                 rejected=True,
             )
         except grpc.aio.AioRpcError as error:
-            code, details = error.code(), error.details()
+            code, details = error.code(), error.details() or ""
         except asyncio.CancelledError:
             if not self._reason:
                 raise
             return w.Lost(self._reason, rejected=True)
-        return w.Lost(self._explain(code, details or ""), rejected=code in REJECTIONS)
+        return w.Lost(self._explain(code, details), rejected=code in REJECTIONS)
 
     def _explain(self, code: grpc.StatusCode, details: str) -> str:
         told = f"{self._settings.collector}: {code.name}: {details}"

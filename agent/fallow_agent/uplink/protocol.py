@@ -18,7 +18,7 @@ from fallow_agent.ring import Ring
 from fallow_agent.spool.item import Item, Ranges, Refused
 from fallow_agent.uplink import words as w
 from fallow_agent.uplink.backoff import PROVEN_S, Backoff
-from fallow_agent.uplink.batches import MAX_BYTES, events_of, first_batch, reports_of
+from fallow_agent.uplink.batches import MAX_BYTES, events_of, first_batch, layout_of, reports_of
 from fallow_agent.uplink.unacknowledged import Unacknowledged
 from fallow_proto import WIRE
 from fallow_proto.codec import decode_ranges, encode_ranges
@@ -149,8 +149,9 @@ class Uplink:
         self._event_epochs = deque(self.unacknowledged.held)
         return [w.Exempt(list(welcome.holders)), w.Trim(stored), *self._burst(now)]
 
-    def _greet(self) -> list[w.Action]:
-        spooled = self.unacknowledged.for_hello()
+    def _greet(self, epoch: str = "") -> list[w.Action]:
+        """Hello. epoch: one that must be among those that it names."""
+        spooled = self.unacknowledged.for_hello(epoch)
         for report in self._ring.since(0):  # acknowledged or not, the judged lane may send it
             spooled.setdefault(report.epoch, [(report.seq, report.seq)])
         self._hello_due = False
@@ -191,7 +192,7 @@ class Uplink:
         if request is None:
             return []
         if request.epoch not in self._named:
-            return self._greet()
+            return self._greet(request.epoch)
         self._reading = True
         return [request]
 
@@ -201,10 +202,10 @@ class Uplink:
             if held := list(self.unacknowledged.held.get(self._event_epochs[0], ())):
                 return w.ReadSpool(at, self._event_epochs[0], held[0][0], held[-1][1], MAX_BYTES, events=True)
             self._event_epochs.popleft()
-        if self.unacknowledged.backlog_in_flight() < BACKLOG_IN_FLIGHT:
-            for epoch, lo, hi in self.unacknowledged.unsent():
-                return w.ReadSpool(at, epoch, lo, hi, MAX_BYTES, events=False)
-        return None
+        if self.unacknowledged.backlog_in_flight() >= BACKLOG_IN_FLIGHT:
+            return None
+        unsent = self.unacknowledged.next_unsent()
+        return w.ReadSpool(at, *unsent, MAX_BYTES, events=False) if unsent else None
 
     def _spool_read(self, read: w.SpoolRead, now: float) -> None:
         self._reading = False
@@ -240,8 +241,7 @@ class Uplink:
         return [action for message in events_of(events) for action in self._send(message)]
 
     def _send_reports(self, batch: list[Item], lane: pb.Lane.ValueType) -> list[w.Action]:
-        layout = batch[0].layout
-        assert layout is not None, "BUG: an event among reports"
+        layout = layout_of(batch[0])
         actions: list[w.Action] = []
         if layout.hash not in self._layouts:
             self._layouts.add(layout.hash)

@@ -1,7 +1,5 @@
 """What the agent still has to get stored, and how much of it this stream has carried. Nothing but sequence numbers."""
 
-from collections.abc import Iterator
-
 from fallow_agent.spool.item import Ranges, merge
 from fallow_proto.ranges import RangeSet
 
@@ -42,22 +40,26 @@ class Unacknowledged:
     def is_unsent(self, epoch: str, seq: int) -> bool:
         return seq in self.held.get(epoch, ()) and seq not in self._sent.get(epoch, ())
 
-    def unsent(self) -> Iterator[tuple[str, int, int]]:
-        """Epoch and range lo..hi of what this stream has not carried, oldest first."""
+    def next_unsent(self) -> tuple[str, int, int] | None:
+        """The oldest epoch that holds what this stream has not carried: from which number, and the last it holds."""
         for epoch, held in self.held.items():
             sent = self._sent.get(epoch) or RangeSet()
-            for lo, hi in held:
-                for first, last in sent.missing(lo, hi):
-                    yield epoch, first, last
+            pairs = list(held)
+            for lo, hi in pairs:
+                for first, _ in sent.missing(lo, hi):
+                    return epoch, first, pairs[-1][1]
+        return None
 
     def backlog_in_flight(self) -> int:
         """Reports sent for the store only, and not acknowledged."""
         return sum(map(len, self._backlog.values()))
 
-    def for_hello(self) -> dict[str, list[tuple[int, int]]]:
-        """What is held, in as many words as a collector listens to: first the epochs that wait to be sent."""
+    def for_hello(self, first: str = "") -> dict[str, list[tuple[int, int]]]:
+        """What is held, in as many words as a collector listens to; epochs from `first` on, else from the oldest."""
+        epochs = list(self.held)
+        start = epochs.index(first) if first in self.held else 0
         named = {}
-        for epoch in list(dict.fromkeys([*(epoch for epoch, _, _ in self.unsent()), *self.held]))[:_EPOCHS]:
+        for epoch in (epochs[start:] + epochs[:start])[:_EPOCHS]:
             ranges = list(self.held[epoch])
             named[epoch] = ranges if len(ranges) <= _RANGES else [(ranges[0][0], ranges[-1][1])]
         return named
