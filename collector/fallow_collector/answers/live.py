@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fallow_collector.answers import capacity, devices, nodes, scrape
 from fallow_collector.answers.numbers import known, rfc3339
-from fallow_collector.api.answers import Asked, Refused, Unknown, Where
+from fallow_collector.api.answers import Asked, Refused, Unavailable, Unknown, Where
 from fallow_collector.api.exposition import escape
 from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.idle import phase
@@ -17,7 +17,7 @@ from fallow_collector.idle.explain import Facts, explain
 from fallow_collector.idle.reasons import names
 from fallow_collector.keep import row_of_seen
 from fallow_collector.state import State
-from fallow_collector.stores.store import HistoryQuery, Store
+from fallow_collector.stores.store import HistoryQuery, Store, StoreError
 from fallow_collector.view import Snapshot, View
 from fallow_proto import api
 from fallow_proto.states import DeviceClass, Freshness, Phase
@@ -119,7 +119,10 @@ class Live:
     def history(self, asked: Asked) -> api.History:
         if self._fleet.find(asked.uuid) is None:
             raise Unknown(f"there is no device {asked.uuid}; `fallow devices` lists those that there are")
-        table = self._store.history(HistoryQuery(asked.uuid, asked.columns, asked.start, asked.end, asked.step))
+        try:
+            table = self._store.history(HistoryQuery(asked.uuid, asked.columns, asked.start, asked.end, asked.step))
+        except StoreError as error:
+            raise Unavailable(f"the store cannot answer now: {error}") from error
         return api.History(
             columns=["time", *asked.columns],
             rows=[

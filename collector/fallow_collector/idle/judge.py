@@ -85,8 +85,10 @@ def step(settings: IdleSettings, before: NDArray[np.void], reading: Reading) -> 
 
 
 def _forget_gaps(state: NDArray[np.void], reading: Reading) -> None:
-    """Clocks that only unbroken evidence may drive start anew after a gap."""
+    """Clocks that only unbroken evidence may drive start anew after a gap, and so does the side: a grey reading must
+    not be called quiet because of what was seen before a reading that is missing."""
     broken = ~reading.contiguous
+    state["side"][broken & (state["side"] == Side.QUIET)] = Side.UNDECIDED
     state["run_start_ms"][broken] = NEVER
     state["run_readings"][broken] = 0
     state["conflict_since_ms"][broken] = NEVER

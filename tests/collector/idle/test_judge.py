@@ -222,6 +222,13 @@ def test_grey_from_the_start_is_undecided() -> None:
     assert (watched.phase(), watched.reasons()) == ("unknown", ["undecided"])
 
 
+def test_grey_power_after_a_missing_reading_keeps_no_side() -> None:
+    watched = idle_device()
+    watched.report(BUSY)  # made, and lost
+    watched.stays(70, {**IDLE, "power_watts": 120.0})
+    assert (watched.phase(), watched.reasons()) == ("unknown", ["undecided"])
+
+
 def test_a_standing_energy_counter_is_frozen() -> None:
     watched = Watched()
     for second in range(61):
