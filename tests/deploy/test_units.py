@@ -1,4 +1,4 @@
-"""systemd's own judgement of the units, as install.sh puts them; it only warns of most mistakes, so no word is allowed."""
+"""systemd's own judgement of the units as install.sh puts them. It only warns of mistakes, so no word is allowed."""
 
 import subprocess
 import sys
