@@ -125,8 +125,8 @@ class Node(msgspec.Struct, kw_only=True):
     devices: int
     phases: dict[str, int]
     readers: list["Reader"]
-    clock_skew_s: float | None  # agent's wall clock minus the collector's, transit included
-    spool_pending: int | None  # reports that the agent holds and the store does not have
+    clock_skew_s: float | None  # of the agent's stamps against the collector's wall clock, the quickest transit included
+    spool_pending: int | None  # reports that its agent held when it last said Hello
 
 
 class Reader(msgspec.Struct, kw_only=True):

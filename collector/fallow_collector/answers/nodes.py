@@ -28,5 +28,6 @@ def node(fleet: Fleet, snapshot: Snapshot, which: Node) -> api.Node:
                        message=r.message)
             for r in which.readers
         ],
-        clock_skew_s=which.clock_skew_s, spool_pending=which.spool_pending,
+        clock_skew_s=None if which.offset is None else snapshot.now - which.offset - snapshot.as_of,
+        spool_pending=which.spool_pending,
     )

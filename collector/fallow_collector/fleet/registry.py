@@ -70,7 +70,6 @@ class Node:
     connected: bool = False
     readers: list[ReaderState] = field(default_factory=list)
     spool_pending: int | None = None
-    clock_skew_s: float | None = None  # the agent's wall clock minus the collector's, transit included
     # judgement
     judged_seq: int = 0
     judged_ms: int = 0
