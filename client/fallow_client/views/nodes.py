@@ -13,13 +13,19 @@ from fallow_proto import api
 WELL = ("ok", "absent")  # absent: nothing of that vendor is there
 
 
-def page(answer: api.Page[api.Node]) -> Iterator[RenderableType]:
+_WIDE = 120  # columns of a terminal that has room for site, agent and spool
+
+
+def page(answer: api.Page[api.Node], width: int) -> Iterator[RenderableType]:
     """A page of nodes, and the readers among them that are not well."""
-    made = table("node", "site", "freshness", ">age s", "agent", ">devices", "phases", ">spool", ">skew s")
+    wide = width >= _WIDE
+    more = ("site", "agent", ">spool") if wide else ()
+    made = table("node", "freshness", ">age s", ">devices", "phases", ">skew s", *more)
     for node in answer.items:
+        rest = (plain(node.site), plain(node.agent_version), number(node.spool_pending)) if wide else ()
         add(made, (
-            plain(node.node), plain(node.site), plain(node.freshness), age(node.age_ms), plain(node.agent_version),
-            str(node.devices), counts(node.phases), number(node.spool_pending), number(node.clock_skew_s, digits=1),
+            plain(node.node), plain(node.freshness), age(node.age_ms), str(node.devices), counts(node.phases),
+            number(node.clock_skew_s, digits=1), *rest,
         ))
     yield made
     for node in answer.items:
@@ -31,5 +37,5 @@ def page(answer: api.Page[api.Node]) -> Iterator[RenderableType]:
     yield Text("")
     missing = Counter(node.freshness for node in answer.items if node.freshness != "live")
     oldest = max((node.age_ms for node in answer.items if node.age_ms is not None), default=None)
-    more = f"\nmore: --cursor {plain(answer.next)}" if answer.next is not None else ""
-    yield Text(standing(answer.as_of, answer.complete, oldest, missing) + more)
+    further = f"\nmore: --cursor {plain(answer.next)}" if answer.next is not None else ""
+    yield Text(standing(answer.as_of, answer.complete, oldest, missing) + further)
