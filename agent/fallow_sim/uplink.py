@@ -53,8 +53,7 @@ class Uplink:
             self.node.welcome = False
             sender.cancel()
             call.cancel()
-            with suppress(asyncio.CancelledError):
-                await sender
+            await asyncio.wait([sender])  # unlike awaiting it, this lets a cancellation of our own through
 
     def _receive(self, message: pb.ToAgent) -> None:
         refused, welcome = len(self.node.refused), self.node.welcome

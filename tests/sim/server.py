@@ -22,7 +22,7 @@ class Server(TelemetryServicer):
         self.stored: dict[str, RangeSet] = {}
         self.order: list[pb.ToAgent] = []  # to say to the next report's sender
 
-    async def Stream(self, request_iterator, context):  # type: ignore[no-untyped-def]  # noqa: N802
+    async def Stream(self, request_iterator, context):  # type: ignore[no-untyped-def]
         epoch = ""
         async for message in request_iterator:
             match message.WhichOneof("kind"):
