@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from fallow_collector.fleet.arrival import decode
 from fallow_collector.fleet.chunks import gather
 from fallow_collector.fleet.fleet import Fleet
@@ -12,7 +13,6 @@ from fallow_collector.idle.state import WITNESSES
 from fallow_proto.codec import layout_of
 from fallow_proto.metrics import COLUMN
 from fallow_proto.v1 import telemetry_pb2 as pb
-
 from tests.collector.watching import BUSY, IDLE, NAN, Watched, device
 
 
