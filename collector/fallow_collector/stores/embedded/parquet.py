@@ -1,5 +1,6 @@
 """Writing Parquet so that a name is either absent or whole, whatever happens."""
 
+import errno
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -45,6 +46,7 @@ class ParquetFile:
         self._schema = schema.with_metadata({REPLACES: numbers.encode()} if numbers else None)
         self._writer = pq.ParquetWriter(
             self._aside, self._schema, compression="zstd", write_statistics=["series", "time"],
+            write_page_checksum=True,
             use_dictionary=[name for name in schema.names if name not in encoded], column_encoding=encoded,
         )
         self._rows, self._first_ms, self._last_ms = 0, 2**63 - 1, -(2**63)
@@ -82,6 +84,22 @@ class ParquetFile:
     ) -> None:
         self._writer.close()
         self._aside.unlink(missing_ok=True)
+
+
+def is_damaged(path: Path) -> bool:
+    """Whether a file is missing or some value of it cannot be read. Reads all of it."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for group in range(file.num_row_groups):
+                file.read_row_group(group)
+    except pa.ArrowInvalid:
+        return True
+    except OSError as error:
+        # Arrow's own findings have no errno. Too many open files, say, is no fault of the file's.
+        if error.errno not in (None, errno.ENOENT, errno.EISDIR, errno.EIO):
+            raise
+        return True
+    return False
 
 
 def with_tags(rows: pa.Table, tags: Mapping[int, Series]) -> pa.Table:

@@ -19,7 +19,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -37,9 +37,10 @@ from .catalogue import NewerVersion
 from .engine import Engine
 from .files import Contents, FileKind, Shelf
 from .history import Plan, plan, run, window_of
+from .parquet import is_damaged
 from .quarantine import Quarantine
 from .settings import EmbeddedSettings
-from .upkeep import Upkeep, is_readable
+from .upkeep import Upkeep
 
 _log = logging.getLogger(__name__)
 
@@ -68,24 +69,31 @@ class EmbeddedStore:
         self._rest_until = float("-inf")
 
     def open(self) -> dict[Source, RangeSet]:
-        with _translated(f"the store in {self._directory} cannot be opened"):
+        with _translated(f"the store in {self._directory} cannot be opened"), ExitStack() as opened:
             for folder in (self._directory, self._hot_folder, self._parquet, self._directory / "spill"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = _locked(self._directory / "lock")
+            opened.enter_context(_locked(self._directory / "lock"))
             for leftover in (self._directory / "spill").iterdir():
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
             self._catalogue = recovery.open_catalogue(
                 self._directory / "catalogue.sqlite", self._parquet, self._quarantine
             )
+            opened.callback(self._catalogue.close)
             files = recovery.sweep(self._catalogue, self._parquet, self._quarantine)
             self._engine = Engine(self._directory)
+            opened.callback(self._engine.close)
             self._shelf.change(lambda _: Contents(self._recovered(), files))
             self._writer = self._engine.cursor()
+            opened.callback(lambda: self._writer.close())  # whichever it will be by then
             self._upkeep = Upkeep(
                 self._engine, self._catalogue, self._shelf, self._parquet, self._quarantine, self._settings
             )
+            opened.callback(self._upkeep.abandon)
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="store-upkeep")
-            return self._committed()
+            opened.callback(self._pool.shutdown, cancel_futures=True)
+            committed = self._committed()
+            self._opened = opened.pop_all()
+            return committed
 
     def _recovered(self) -> tuple[hot.HotSlice, ...]:
         through = self._catalogue.closed_through()
@@ -183,9 +191,8 @@ class EmbeddedStore:
         """Whether another attempt may succeed: files were replaced meanwhile, or are damaged and now left out."""
         if self._shelf.contents is not contents:
             return True
-        with self._engine.cursor() as cursor:
-            names = [file.name for file in (*chosen.raw, *chosen.minutes)]
-            bad = [name for name in names if not is_readable(cursor, self._parquet / name)]
+        names = [file.name for file in (*chosen.raw, *chosen.minutes)]
+        bad = [name for name in names if is_damaged(self._parquet / name)]
         still = {file.name for file in self._shelf.contents.files}
         for name in bad:
             if name in still:
@@ -201,11 +208,12 @@ class EmbeddedStore:
             "free_bytes": float(shutil.disk_usage(self._directory).free),
             "hot_slices": len(contents.hot),
             "hot_rows": sum(one.rows for one in contents.hot),
-            "raw_files": len(raw),
+            "slice_files": sum(file.kind is FileKind.SLICE for file in raw),
+            "hour_files": sum(file.kind is FileKind.HOUR for file in raw),
             "raw_rows": sum(file.rows for file in raw),
             "raw_bytes": sum(file.bytes for file in raw),
-            "rollup_files": len(contents.files) - len(raw),
-            "rollup_bytes": sum(file.bytes for file in contents.files if file.kind is FileKind.MINUTE),
+            "minute_files": len(contents.files) - len(raw),
+            "minute_bytes": sum(file.bytes for file in contents.files if file.kind is FileKind.MINUTE),
             "quarantined_files_total": self._quarantine.files,
             "aged_files_total": self._upkeep.files_aged,
             "squeezed_files_total": self._upkeep.files_squeezed,
@@ -214,12 +222,7 @@ class EmbeddedStore:
 
     def close(self) -> None:
         with _translated("the store was not closed cleanly; nothing is lost"):
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._upkeep.abandon()
-            self._writer.close()
-            self._engine.close()
-            self._catalogue.close()
-            self._lock.close()
+            self._opened.close()
 
 
 def _locked(path: Path) -> IO[str]:

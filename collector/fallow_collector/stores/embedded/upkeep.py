@@ -15,6 +15,7 @@ from .closing import Compacted, close, compact, due
 from .engine import Engine
 from .files import Contents, File, Shelf
 from .hot import HotSlice, committed, discard
+from .parquet import is_damaged
 from .quarantine import Quarantine
 from .retention import Disk, doomed, forget_before
 from .settings import EmbeddedSettings
@@ -135,10 +136,9 @@ class Upkeep:
         return True
 
     def _suspect_among(self, names: frozenset[str]) -> None:
-        with self._engine.cursor() as cursor:
-            for name in names:
-                if not is_readable(cursor, self._parquet / name):
-                    self.suspect(name)
+        for name in names:
+            if is_damaged(self._parquet / name):
+                self.suspect(name)
 
     def used_bytes(self) -> float:
         """Bytes of all that the store has on the disk, but for what is quarantined."""
@@ -151,17 +151,6 @@ class Upkeep:
         if self._compaction is not None:
             self._compaction[1].close()
             self._compaction = None
-
-
-def is_readable(cursor: duckdb.DuckDBPyConnection, path: Path) -> bool:
-    """Whether every value of a file can be read."""
-    try:
-        cursor.execute("SELECT max(columns(*)) FROM read_parquet(?)", [str(path)]).fetchall()
-    except duckdb.FatalException:
-        raise  # says nothing about the file
-    except duckdb.Error:
-        return False
-    return True
 
 
 def _closed(contents: Contents, hot: HotSlice, file: File | None) -> Contents:
