@@ -17,7 +17,7 @@ _NAME_LENGTH = 253  # the longest DNS name
 
 
 class Readers(msgspec.Struct, kw_only=True):
-    enabled: list[str] = [AUTO]
+    enabled: list[str] = msgspec.field(default_factory=lambda: [AUTO])
     deadline_s: float = 5.0
     run_dir: str = "/run/fallow"
 

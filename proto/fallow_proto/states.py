@@ -82,4 +82,5 @@ class EventKind(StrEnum):
     DEVICE_APPEARED = "device_appeared"
     DEVICE_VANISHED = "device_vanished"
     SPOOL_DROPPED = "spool_dropped"
+    SPOOL_UNUSABLE = "spool_unusable"  # its disk cannot be used: what waits is in memory, and ends with the agent
     CLOCK_STEPPED = "clock_stepped"

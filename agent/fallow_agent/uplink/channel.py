@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -13,6 +14,8 @@ from fallow_agent.uplink import words as w
 from fallow_agent.uplink.certificate import complaint
 from fallow_proto.v1 import telemetry_pb2 as pb
 from fallow_proto.v1.telemetry_pb2_grpc import TelemetryStub
+
+log = logging.getLogger(__name__)
 
 Stream: TypeAlias = "grpc.aio.StreamStreamCall[pb.FromAgent, pb.ToAgent]"
 
@@ -74,7 +77,12 @@ class Channel:
 
     async def _live(self, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
-        self._tell(await self._stream())
+        try:
+            lost = await self._stream()
+        except Exception as error:
+            log.exception("BUG: the uplink failed; it dials again")
+            lost = w.Lost(f"BUG: {error!r}", rejected=True)
+        self._tell(lost)
 
     async def _stream(self) -> w.Lost:
         self._outbox = asyncio.Queue()

@@ -1,0 +1,221 @@
+"""The agent: readers → sampler → ring and spool → uplink. Start forward, stop backward, in bounded time."""
+
+import asyncio
+import logging
+import signal
+import time
+from pathlib import Path
+from random import Random
+from uuid import uuid4
+
+from fallow_agent.config import Settings
+from fallow_agent.epoch import Epoch
+from fallow_agent.logs import line
+from fallow_agent.ring import Ring
+from fallow_agent.sampling import Sampling, boot_clock
+from fallow_agent.spool.item import Counters
+from fallow_agent.spool.spool import Spool
+from fallow_agent.spool.thread import Committed, SpoolThread
+from fallow_agent.uplink import words as w
+from fallow_agent.uplink.backoff import Backoff
+from fallow_agent.uplink.channel import Channel
+from fallow_agent.uplink.protocol import State, Uplink
+from fallow_proto.states import EventKind
+from fallow_proto.systemd import notify, watchdog_interval_s
+
+log = logging.getLogger(__name__)
+
+SPOOL_STOP_S = 4.0
+_HOUR_MS = 3_600_000
+
+
+class Agent:
+    """One run of the agent. Raises SpoolBusy."""
+
+    def __init__(self, settings: Settings, version: str) -> None:
+        now = boot_clock()
+        self._settings = settings
+        self._version = version
+        spool = settings.spool
+        opened = Spool.open(Path(spool.dir), spool.max_mib << 20, round(spool.max_age_h * _HOUR_MS), time.monotonic())
+        self._spool = SpoolThread(opened, self._committed)
+        self._epoch = Epoch(uuid4().hex, time.time(), now)
+        identity = w.Identity(settings.site, settings.node_name, version, _boot_id(), settings.interval_s)
+        self._uplink = Uplink(identity, Ring(), Backoff(Random()))
+        self._channel = Channel(settings, self._tell)
+        self._sampling = Sampling(settings, self._note, self._inventory, self._report, self._pulse)
+        self._reads: set[asyncio.Task[None]] = set()
+        self._counters = opened.counters()
+        self._problem = ""
+        self._has_reported = False
+        self._is_ready = False
+        self._watchdog_s = watchdog_interval_s()
+        self._watchdog_at = now
+        self._status = ""
+        self._recovered = opened.recovered()
+        self._say_spool(opened.problem, self._counters)
+
+    @classmethod
+    async def serve(cls, settings: Settings, version: str) -> bool:
+        """Be the agent until told to stop. Raises SpoolBusy; returns as run()."""
+        return await cls(settings, version).run()
+
+    async def run(self) -> bool:
+        """Until SIGTERM or SIGINT. False: the disk did not take what was left in time."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        log.info(line(
+            "agent started", version=self._version, node=self._settings.node_name, site=self._settings.site,
+            collector=self._settings.collector, epoch=self._epoch.name,
+        ))
+        self._epoch.note(EventKind.AGENT_STARTED, "", f"fallow-agent {self._version}", boot_clock())
+        self._tell(w.Recovered(self._recovered))
+        self._tell(w.EpochBegan(self._epoch.name))
+        self._sampling.start()
+        self._tell(w.Started())
+        await stop.wait()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)  # a second one ends us at once
+        return await self._stop()
+
+    async def _stop(self) -> bool:
+        notify("STOPPING=1")
+        log.info("agent stopping")
+        await self._sampling.stop()
+        await self._channel.close()
+        for read in self._reads:
+            read.cancel()
+        try:
+            async with asyncio.timeout(SPOOL_STOP_S):
+                await self._spool.close(self._epoch.time_ms(boot_clock()))
+        except TimeoutError:
+            log.error(line("spool not closed: its disk does not answer", directory=self._settings.spool.dir))
+            return False
+        log.info("agent stopped")
+        return True
+
+    # Readings
+
+    def _report(self, now: float) -> None:
+        """A report is due: number it, keep it, send it."""
+        self._check_clock(now)
+        self._send_events(now)
+        report = self._epoch.report(self._sampling.sampler, now)
+        self._spool.keep(report)
+        self._tell(w.Sampled(report))
+        self._spool.flush(report.time_ms)
+        self._has_reported = True
+
+    def _pulse(self, now: float) -> None:
+        """About once a second, whether there is anything to report or not."""
+        self._send_events(now)
+        self._spool.flush(self._epoch.time_ms(now))
+        self._say_how_it_is(now)
+
+    def _send_events(self, now: float) -> None:
+        for event in self._epoch.events(now):
+            self._spool.keep(event)
+            self._tell(w.Happened(event))
+
+    def _check_clock(self, now: float) -> None:
+        off_s = self._epoch.outlived(time.time(), now)
+        if off_s is None:
+            return
+        log.warning(line("wall clock was set", off_s=f"{off_s:.1f}"))
+        self._epoch = Epoch(uuid4().hex, time.time(), now)
+        self._tell(w.EpochBegan(self._epoch.name))
+        self._note(EventKind.CLOCK_STEPPED, "", f"the wall clock is {off_s:.1f} s off from where this run's began")
+
+    def _note(self, kind: EventKind, device: str, message: str, times: int = 1) -> None:
+        log.info(line(kind, device=device or "-", message=message))
+        self._epoch.note(kind, device, message, boot_clock(), times)
+
+    def _inventory(self) -> None:
+        self._tell(w.Inventoried(self._sampling.devices(), self._sampling.readers(self._epoch.time_ms)))
+
+    # Uplink
+
+    def _tell(self, event: w.Event) -> None:
+        now = boot_clock()
+        before = self._uplink.state
+        if isinstance(event, w.Lost):
+            log.warning(line("uplink lost", reason=event.reason))
+        for action in self._uplink.handle(event, now):
+            self._perform(action, now)
+        if self._uplink.state is State.STREAMING and before is not State.STREAMING:
+            log.info(line("uplink streaming", collector=self._settings.collector))
+
+    def _perform(self, action: w.Action, now: float) -> None:
+        match action:
+            case w.Send(message):
+                self._channel.send(message)
+            case w.Trim(ranges):
+                self._spool.trim(ranges)
+            case w.ReadSpool():
+                read = asyncio.create_task(self._read_spool(action, action.at - now))
+                self._reads.add(read)
+                read.add_done_callback(self._reads.discard)
+            case w.SetAside(refused):
+                log.warning(line("collector refused reports", reason=refused.reason))
+                self._spool.set_aside(refused)
+            case w.Exempt(holders):
+                self._sampling.exempt(holders)
+            case w.Dial(at):
+                self._channel.dial(at - now)
+            case w.HangUp(reason):
+                self._channel.hang_up(reason)
+
+    async def _read_spool(self, request: w.ReadSpool, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        items, until = await self._spool.read(
+            request.epoch, request.lo, request.hi, request.max_bytes, events=request.events
+        )
+        self._tell(w.SpoolRead(request, until, items))
+
+    # Spool
+
+    def _committed(self, committed: Committed) -> None:
+        if committed.recovered:
+            self._tell(w.Recovered(committed.recovered))
+        if lost := committed.dropped.reports + committed.dropped.events:
+            self._tell(w.Dropped(committed.dropped.ranges))
+            limits = f"max_mib = {self._settings.spool.max_mib}, max_age_h = {self._settings.spool.max_age_h:g}"
+            self._note(EventKind.SPOOL_DROPPED, "", f"the spool is at its limits ({limits}); the oldest goes", lost)
+        self._say_spool(committed.problem, committed.counters)
+
+    def _say_spool(self, problem: str, counters: Counters) -> None:
+        if counters.quarantined > self._counters.quarantined:
+            self._note(EventKind.SPOOL_DROPPED, "", f"the spool's file was damaged and is set aside: {problem}")
+        elif problem and problem != self._problem:
+            self._note(EventKind.SPOOL_UNUSABLE, "", f"reports wait in memory and end with the agent: {problem}")
+        elif self._problem and not problem:
+            log.info(line("spool is on disk again", directory=self._settings.spool.dir))
+        if counters.damaged > self._counters.damaged:
+            log.warning(line("spool rows were damaged and are gone", rows=counters.damaged - self._counters.damaged))
+        self._problem, self._counters = problem, counters
+
+    # Whoever started us
+
+    def _say_how_it_is(self, now: float) -> None:
+        nothing_to_report = self._sampling.settled and not self._sampling.sampler.devices
+        if not self._is_ready and (self._has_reported or nothing_to_report):
+            self._is_ready = True
+            notify("READY=1")
+        if self._watchdog_s is not None and now >= self._watchdog_at:
+            self._watchdog_at = now + self._watchdog_s
+            notify("WATCHDOG=1")
+        status = f"{self._uplink.state.name.lower()}, {len(self._sampling.sampler.devices)} devices"
+        if self._problem:
+            status += f", spool in memory: {self._problem}"
+        if status != self._status:
+            self._status = status
+            notify(f"STATUS={status}")
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

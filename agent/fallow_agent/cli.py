@@ -1,0 +1,139 @@
+"""The command `fallow-agent`."""
+
+import argparse
+import asyncio
+import importlib.metadata
+import logging
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from fallow_agent import config
+from fallow_agent.errors import AgentError, ConfigError
+
+EXIT_FAILURE = 1
+
+_MEANING = {
+    "site": "centre that this node belongs to",
+    "node": "name of this node; empty: the host name",
+    "collector": "host:port of the collector's gRPC",
+    "interval_s": "seconds between reports",
+    "readers.enabled": '"auto", or names of readers',
+    "readers.deadline_s": "seconds that a reader may take to answer",
+    "readers.run_dir": "folder of the readers' locks; must outlive the agent",
+    "spool.dir": "folder of what the collector has not acknowledged",
+    "spool.max_mib": "beyond that the oldest reports are dropped, and counted",
+    "spool.max_age_h": "reports older than that are dropped, and counted",
+    "tls.ca": "certificate authority of the collector",
+    "tls.cert": "this node's certificate",
+    "tls.key": "and its key",
+    "insecure": "allows another machine's collector without TLS",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        settings = config.read(options.config)
+        if options.check:
+            return _check(settings)
+        if options.once:
+            return _once(settings, as_json=options.json)
+        if options.doctor:
+            return _doctor(settings)
+        return _run(settings)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_FAILURE
+    except AgentError as error:
+        print(f"fallow-agent: {error}", file=sys.stderr)
+        return EXIT_FAILURE
+    except KeyboardInterrupt:
+        return 130
+
+
+def version() -> str:
+    return importlib.metadata.version("fallow")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fallow-agent", description="Reads this node's devices and streams what they say to a Fallow collector."
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"configuration; default {config.DEFAULT_PATH}")
+    parser.add_argument("--version", action="version", version=f"fallow-agent {version()}")
+    parser.add_argument("--json", action="store_true", help="with --once: JSON instead of a table")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="say what the configuration means, and end")
+    what.add_argument("--once", action="store_true", help="read all devices now, print them, and end")
+    what.add_argument("--doctor", action="store_true", help="look for what would keep the agent from working")
+    return parser
+
+
+def _check(settings: config.Settings) -> int:
+    for key, value in _effective(settings):
+        print(f"{f'{key} = {msgspec.json.encode(value).decode()}':<50}  # {_MEANING[key]}")
+    print()
+    print(f"This node is {settings.node_name} of site {settings.site}; its readers are "
+          f"{', '.join(settings.reader_names)}.")
+    how = "with TLS on both sides" if settings.has_tls else "WITHOUT encryption or proof of identity"
+    print(f"A report every {settings.interval_s:g} s goes to {settings.collector} {how}.")
+    print("The configuration is good.")
+    return 0
+
+
+def _effective(settings: msgspec.Struct, above: str = "") -> list[tuple[str, object]]:
+    """Every key with its value, dotted."""
+    found: list[tuple[str, object]] = []
+    for field in msgspec.structs.fields(settings):
+        value = getattr(settings, field.name)
+        if isinstance(value, msgspec.Struct):
+            found += _effective(value, f"{above}{field.name}.")
+        else:
+            found.append((f"{above}{field.name}", value))
+    return found
+
+
+def _once(settings: config.Settings, *, as_json: bool) -> int:
+    from fallow_agent import once
+
+    seen = once.look(settings)
+    if as_json:
+        text = msgspec.json.format(msgspec.json.encode(once.as_json(settings, seen)), indent=2)
+        print(text.decode())
+    else:
+        print(once.as_text(seen))
+    return 0 if any(each.devices for each in seen) else EXIT_FAILURE
+
+
+def _doctor(settings: config.Settings) -> int:
+    from fallow_agent import doctor
+
+    failed = False
+    for finding in doctor.examine(settings):
+        print(finding, flush=True)
+        failed = failed or finding.mark is doctor.Mark.FAIL
+    return EXIT_FAILURE if failed else 0
+
+
+def _run(settings: config.Settings) -> int:
+    # gRPC costs 10 MB and threads, and the commands above do without.
+    from fallow_agent import app, logs
+
+    logs.set_up()
+    try:
+        Path(settings.readers.run_dir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        logging.getLogger(__name__).error(
+            logs.line("run_dir cannot be created, and readers need it", run_dir=settings.readers.run_dir, error=error)
+        )
+    if not asyncio.run(app.Agent.serve(settings, version())):
+        logging.shutdown()
+        os._exit(EXIT_FAILURE)  # a thread that waits for a dead disk would keep us here
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

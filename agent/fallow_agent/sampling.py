@@ -1,0 +1,163 @@
+"""Drives readers' processes and the sampler in the event loop: one timer, one descriptor a reader, no tasks."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fallow_agent.config import Settings
+from fallow_agent.holders import Occupant, local_users, occupant_of, with_exempt
+from fallow_agent.inventory import device_message, reader_message
+from fallow_agent.readers.child import Answer, ReaderChild, Zygote
+from fallow_agent.readers.lifecycle import Limits
+from fallow_agent.readers.messages import Opened, Read
+from fallow_agent.readers.status import State, Status
+from fallow_agent.sampler import Sampler
+from fallow_proto.states import EventKind
+from fallow_proto.v1 import telemetry_pb2 as pb
+
+STOP_S = 4.0
+_SHORTEST_S = 0.001
+
+Note = Callable[[EventKind, str, str], None]
+"""(kind, uuid of the device or empty for the node, message)."""
+
+_EVENTS = {State.STUCK: EventKind.READER_STUCK, State.FAILED: EventKind.READER_FAILED}
+
+
+def boot_clock() -> float:
+    """Seconds since the machine started, suspended time included: the agent's one clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Sampling:
+    def __init__(
+        self,
+        settings: Settings,
+        note: Note,
+        inventoried: Callable[[], None],
+        ready: Callable[[float], None],
+        pulse: Callable[[float], None],
+    ) -> None:
+        """inventoried: devices or readers changed. ready: take the sampler's report. pulse: called at least once a
+        second while sampling goes on. Both get boot time.
+        """
+        now = boot_clock()
+        self.sampler = Sampler(settings.interval_s, now)
+        self._note = note
+        self._inventoried = inventoried
+        self._ready = ready
+        self._pulse = pulse
+        self._holders: Sequence[pb.Holder] = ()
+        self._users: dict[int, str] = {}
+        self._uuids: dict[str, set[str]] = {}  # by reader, of its last list of devices
+        self._zygote = Zygote()
+        limits = Limits(answer=settings.readers.deadline_s)
+        run_dir = Path(settings.readers.run_dir)
+        self._children = [
+            ReaderChild(name, self._zygote, run_dir, now, limits=limits) for name in settings.reader_names
+        ]
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether every reader has said something, or missed its first deadline."""
+        return all(child.settled for child in self._children)
+
+    def exempt(self, holders: Sequence[pb.Holder]) -> None:
+        """Processes that hold nothing, as the collector says."""
+        self._holders = holders
+        self._users = local_users() if holders else {}
+
+    def devices(self) -> list[pb.Device]:
+        return [device_message(reader, device) for reader, device in self.sampler.devices]
+
+    def readers(self, time_ms: Callable[[float], int]) -> list[pb.Reader]:
+        """time_ms: from boot time to unix milliseconds."""
+        return [reader_message(child.status, time_ms(child.status.since)) for child in self._children]
+
+    def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        for child in self._children:
+            loop.add_reader(child.fileno(), self._heard, child)
+        self._step()
+
+    async def stop(self) -> None:
+        """Let each reader close its devices; one that is stuck is left to itself."""
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        for child in self._children:
+            loop.remove_reader(child.fileno())
+            child.stop(boot_clock())
+        give_up = boot_clock() + STOP_S
+        while not all(child.over for child in self._children) and (now := boot_clock()) < give_up:
+            for child in self._children:
+                child.tick(now)
+            await asyncio.sleep(0.02)
+        for child in self._children:
+            child.close()
+        self._zygote.close()
+
+    def _step(self) -> None:
+        """Whatever is due; then set the timer for what is due next, so that not even a mistake here ends sampling."""
+        now = boot_clock()
+        try:
+            self._tick(now)
+            self._pulse(now)
+        finally:
+            deadlines = [child.deadline for child in self._children if child.deadline is not None]
+            wake_at = max(min(self.sampler.wake_at, now + 1.0, *deadlines), now + _SHORTEST_S)
+            self._timer = asyncio.get_running_loop().call_later(wake_at - now, self._step)
+
+    def _tick(self, now: float) -> None:
+        for child in self._children:
+            if child.deadline is not None and now >= child.deadline:
+                self._take(child, child.tick(now), now)
+        due = self.sampler.due(now, [child.name for child in self._children if child.free])
+        for child in self._children:
+            if child.name in due:
+                child.ask(due[child.name], now)
+        if self.sampler.ready(now):
+            self._ready(now)
+
+    def _heard(self, child: ReaderChild) -> None:
+        now = boot_clock()
+        self._take(child, child.receive(now), now)
+        if self.sampler.ready(now):
+            self._ready(now)
+
+    def _take(self, child: ReaderChild, answers: Sequence[Answer], now: float) -> None:
+        for answer in answers:
+            match answer:
+                case Read():
+                    self.sampler.take(child.name, with_exempt(answer, self._holders, self._who), now)
+                case Opened():
+                    self.sampler.take(child.name, answer, now)
+                    self._compare(child.name, {device.uuid for device in answer.devices})
+                    self._inventoried()
+                case Status():
+                    self.sampler.take(child.name, answer, now)
+                    self._tell(answer)
+                    self._inventoried()
+
+    def _compare(self, reader: str, uuids: set[str]) -> None:
+        """The first list of a reader is no news: that it was started is."""
+        before = self._uuids.get(reader, uuids)
+        self._uuids[reader] = uuids
+        for uuid in sorted(uuids - before):
+            self._note(EventKind.DEVICE_APPEARED, uuid, f"reader {reader} sees it now")
+        for uuid in sorted(before - uuids):
+            self._note(EventKind.DEVICE_VANISHED, uuid, f"reader {reader} sees it no more")
+
+    def _tell(self, status: Status) -> None:
+        if status.state is State.ABSENT and status.name in self._uuids:
+            self._compare(status.name, set())
+        kind = _EVENTS.get(status.state)
+        if kind is None and status.name in self._uuids:
+            kind = EventKind.READER_RECOVERED
+        if kind is not None:
+            self._note(kind, "", f"reader {status.name}: {status.message or status.state}")
+
+    def _who(self, pid: int) -> Occupant | None:
+        return occupant_of(pid, self._users)
