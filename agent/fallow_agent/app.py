@@ -13,7 +13,6 @@ from fallow_agent.epoch import Epoch
 from fallow_agent.logs import line
 from fallow_agent.ring import Ring
 from fallow_agent.sampling import Sampling, boot_clock
-from fallow_agent.spool.item import Counters
 from fallow_agent.spool.spool import Spool
 from fallow_agent.spool.thread import Committed, SpoolThread
 from fallow_agent.uplink import words as w
@@ -52,8 +51,9 @@ class Agent:
         self._watchdog_s = watchdog_interval_s()
         self._watchdog_at = now
         self._status = ""
-        self._recovered = opened.recovered()
-        self._say_spool(opened.problem, self._counters)
+        self._opened = Committed(
+            recovered=opened.recovered(), counters=self._counters, set_aside=opened.set_aside(), problem=opened.problem
+        )
 
     @classmethod
     async def serve(cls, settings: Settings, version: str) -> bool:
@@ -71,7 +71,7 @@ class Agent:
             collector=self._settings.collector, epoch=self._epoch.name,
         ))
         self._epoch.note(EventKind.AGENT_STARTED, "", f"fallow-agent {self._version}", boot_clock())
-        self._tell(w.Recovered(self._recovered))
+        self._committed(self._opened)
         self._tell(w.EpochBegan(self._epoch.name))
         self._sampling.start()
         self._tell(w.Started())
@@ -183,18 +183,19 @@ class Agent:
             self._tell(w.Dropped(committed.dropped.ranges))
             limits = f"max_mib = {self._settings.spool.max_mib}, max_age_h = {self._settings.spool.max_age_h:g}"
             self._note(EventKind.SPOOL_DROPPED, "", f"the spool is at its limits ({limits}); the oldest goes", lost)
-        self._say_spool(committed.problem, committed.counters)
+        if committed.set_aside:
+            self._note(EventKind.SPOOL_DROPPED, "", f"what the spool held is lost: {committed.set_aside}")
+        self._say_problem(committed.problem)
+        if (damaged := committed.counters.damaged - self._counters.damaged) > 0:
+            log.warning(line("spool rows were damaged and are gone", rows=damaged))
+        self._counters = committed.counters
 
-    def _say_spool(self, problem: str, counters: Counters) -> None:
-        if counters.quarantined > self._counters.quarantined:
-            self._note(EventKind.SPOOL_DROPPED, "", f"the spool's file was damaged and is set aside: {problem}")
-        elif problem and problem != self._problem:
+    def _say_problem(self, problem: str) -> None:
+        if problem and problem != self._problem:
             self._note(EventKind.SPOOL_UNUSABLE, "", f"reports wait in memory and end with the agent: {problem}")
         elif self._problem and not problem:
             log.info(line("spool is on disk again", directory=self._settings.spool.dir))
-        if counters.damaged > self._counters.damaged:
-            log.warning(line("spool rows were damaged and are gone", rows=counters.damaged - self._counters.damaged))
-        self._problem, self._counters = problem, counters
+        self._problem = problem
 
     # Whoever started us
 

@@ -141,7 +141,8 @@ def test_a_read_only_disk_at_the_start_leaves_the_spool_in_memory(small_disk: Pa
 def test_a_file_that_is_no_database_is_set_aside_and_counted(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"garbage" * 1_000)
     spool = spool_in(tmp_path)
-    assert f"{FILE}.damaged-0" in spool.problem
+    assert f"{FILE}.damaged-0" in spool.set_aside()
+    assert (spool.set_aside(), spool.problem) == ("", "")
     spool.commit(Commit([report(1)]), START_MS, 1.0)
     assert (tmp_path / f"{FILE}.damaged-0").read_bytes().startswith(b"garbage")
     assert spool.counters().quarantined == 1

@@ -36,6 +36,7 @@ class Spool:
         self._retry_at = 0.0
         self._counters = Counters()
         self._recovered: dict[str, RangeSet] = {}
+        self._set_aside = ""
         self.problem = ""
         """Why it is not on disk; empty when it is."""
 
@@ -50,6 +51,11 @@ class Spool:
         """Sequence numbers that a disk held when it was opened, by epoch, oldest first; each is told once."""
         recovered, self._recovered = self._recovered, {}
         return recovered
+
+    def set_aside(self) -> str:
+        """Which file was damaged and set aside, and why; each is told once."""
+        told, self._set_aside = self._set_aside, ""
+        return told
 
     def commit(self, commit: Commit, now_ms: int, now: float) -> Dropped:
         """Take in, trim and set aside in one transaction. now_ms: unix milliseconds; now: monotonic seconds."""
@@ -185,7 +191,7 @@ class Spool:
             (self._directory / f"{FILE}{suffix}").unlink(missing_ok=True)
         (self._directory / FILE).replace(target)
         self._memory_counters += Counters(quarantined=1)
-        self.problem = f"{self._directory}: {error}; the file was set aside as {target.name}"
+        self._set_aside = f"{self._directory / FILE}: {error}; it was set aside as {target.name}"
 
     def _take_lock(self) -> None:
         """Raises SpoolBusy, OSError. The lock ends with the process, however it ends."""

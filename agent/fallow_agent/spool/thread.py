@@ -19,6 +19,7 @@ class Committed:
     dropped: Dropped = field(default_factory=Dropped)
     recovered: Ranges = field(default_factory=dict)  # of a disk that could be opened only now
     counters: Counters = field(default_factory=Counters)
+    set_aside: str = ""  # which file was damaged
     problem: str = ""  # why the spool is not on disk; empty when it is
 
 
@@ -77,7 +78,8 @@ class SpoolThread:
     def _perform(self, commit: Commit, dropped: Dropped, now_ms: int) -> Committed:
         self._spool.count(dropped)
         dropped += self._spool.commit(commit, now_ms, monotonic())
-        return Committed(dropped, self._spool.recovered(), self._spool.counters(), self._spool.problem)
+        spool = self._spool
+        return Committed(dropped, spool.recovered(), spool.counters(), spool.set_aside(), spool.problem)
 
     def _finished(self, commit: asyncio.Future[Committed]) -> None:
         self._commit = None
