@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -44,11 +45,16 @@ class ParquetFile:
         encoded = encodings(schema)
         numbers = " ".join(str(number) for number in replaces)
         self._schema = schema.with_metadata({REPLACES: numbers.encode()} if numbers else None)
-        self._writer = pq.ParquetWriter(
-            self._aside, self._schema, compression="zstd", write_statistics=["series", "time"],
-            write_page_checksum=True,
-            use_dictionary=[name for name in schema.names if name not in encoded], column_encoding=encoded,
-        )
+        self._sink = self._aside.open("wb", buffering=0)
+        try:
+            self._writer = pq.ParquetWriter(
+                self._sink, self._schema, compression="zstd", write_statistics=["series", "time"],
+                write_page_checksum=True,
+                use_dictionary=[name for name in schema.names if name not in encoded], column_encoding=encoded,
+            )
+        except BaseException:
+            self._drop()
+            raise
         self._rows, self._first_ms, self._last_ms = 0, 2**63 - 1, -(2**63)
 
     def add(self, rows: pa.Table, newest: str = "time") -> None:
@@ -63,12 +69,9 @@ class ParquetFile:
     def finish(self) -> File:
         """Make it durable under its name."""
         self._writer.close()
-        handle = os.open(self._aside, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-            size = os.fstat(handle).st_size
-        finally:
-            os.close(handle)
+        os.fsync(self._sink)
+        size = os.fstat(self._sink.fileno()).st_size
+        self._sink.close()
         self._aside.rename(self._folder / self._name)
         sync_folder(self._folder)
         return File(
@@ -82,7 +85,12 @@ class ParquetFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
+        with suppress(OSError, pa.ArrowException):  # on a full disk it cannot even be given up in order
+            self._writer.close()
+        self._drop()
+
+    def _drop(self) -> None:
+        self._sink.close()
         self._aside.unlink(missing_ok=True)
 
 
