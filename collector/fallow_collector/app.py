@@ -26,7 +26,6 @@ from fallow_collector.own import Own
 from fallow_collector.pipeline import FLUSH_S, Pipeline
 from fallow_collector.state import State, StateError
 from fallow_collector.stores.embedded import EmbeddedStore
-from fallow_collector.stores.influx import InfluxStore
 from fallow_collector.stores.store import Store
 from fallow_collector.view import View
 from fallow_collector.writer import Progress, Writer
@@ -265,6 +264,8 @@ class Collector:
 def make_store(settings: Settings) -> Store:
     folder = Path(settings.state.dir)
     if settings.store.kind == "influx":
+        from fallow_collector.stores.influx.store import InfluxStore  # 18 MiB that the embedded store does not need
+
         return InfluxStore(settings.store.influx, folder / "influx.sqlite")
     return EmbeddedStore(folder / "store", settings.store.embedded)
 
