@@ -120,7 +120,8 @@ def _fleet_parser() -> argparse.ArgumentParser:
     parser.add_argument("--duration", type=_positive, metavar="S", help="default: until interrupted")
     parser.add_argument("--truth", type=Path, metavar="FILE", help="write at the end when each device really was free")
     parser.add_argument(
-        "--streams-per-channel", type=_whole, default=100, metavar="N", help="nodes that share a connection; a collector allows 128"
+        "--streams-per-channel", type=_whole, default=100, metavar="N",
+        help="nodes that share a connection; a collector allows 128",
     )
     _add_common(parser)
     return parser

@@ -21,6 +21,7 @@ class Cohort:
         """numbers: of the nodes in the fleet; first: unix seconds."""
         self.plan = plan
         self.first = first
+        self._numbers = numbers
         self.load = Load(plan.profile, numbers, plan.devices, plan.seed, first)
         self.uuids = [device_uuid(plan.seed, number, index) for number in numbers for index in range(plan.devices)]
         self.nodes = [Node(Member(self, position, number)) for position, number in enumerate(numbers)]
@@ -53,7 +54,7 @@ class Cohort:
         for seq, (gauges, counters) in enumerate(packed, start=lo):
             report = batch.reports.add(seq=seq, previous=seq - 1, time_ms=round(self.time_of(seq) * 1000))
             self._packing.fill(report.readings.add(block=0), gauges, counters)
-            if self._limits and (seq - 1) % self._medium_every == 0:
+            if self._limits and (seq == 1 or (seq + self._numbers[position]) % self._medium_every == 0):
                 report.readings.add(block=1, gauges=self._limits)
 
     def _pack(self, rows: NDArray[np.int64], times: NDArray[np.float64]) -> list[tuple[bytes, bytes]]:

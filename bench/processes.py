@@ -1,0 +1,67 @@
+"""Processes under measurement: starting them, what they cost, ending them."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+
+class Cost(NamedTuple):
+    """Of a process and its descendants: CPU seconds since their starts, memory now, and the moment."""
+
+    cpu_s: float
+    pss_bytes: int
+    at: float
+
+
+def cost(process: psutil.Process) -> Cost:
+    cpu, memory = 0.0, 0
+    for one in [process, *process.children(recursive=True)]:
+        try:
+            times = one.cpu_times()
+            memory += one.memory_full_info().pss
+        except psutil.NoSuchProcess:  # ended between the two questions
+            continue
+        cpu += times.user + times.system
+    return Cost(cpu, memory, time.monotonic())
+
+
+def cores(before: Cost, after: Cost) -> float:
+    """CPU seconds a second."""
+    return (after.cpu_s - before.cpu_s) / (after.at - before.at)
+
+
+def command(name: str) -> str:
+    """A command of this installation."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running(
+    arguments: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[psutil.Popen]:
+    """A process whose output goes to a file, ended when left."""
+    with log.open("ab") as file:
+        process = psutil.Popen(list(arguments), stdout=file, stderr=file, env=environment)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except (psutil.TimeoutExpired, subprocess.TimeoutExpired):
+            process.kill()
+            process.wait()
