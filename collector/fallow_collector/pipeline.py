@@ -63,12 +63,14 @@ class Pipeline:
         self._judge: list[Arrival] = []
         self._store: list[Arrival] = []
         self._numbers: dict[Source, RangeSet] = {}
+        self._queued: set[str] = set()  # nodes with reports in _judge or _store
         self._events: deque[tuple[EventRow, Span]] = deque()
 
     # --- what ingest feeds (ingest.streams.Behind) ---
 
     def hello(self, hello: pb.Hello, receipt: float, wall: float) -> tuple[str, int]:
-        self.flush(receipt)  # what the node said under its last Hello is judged under that one
+        if hello.node in self._queued:
+            self.flush(receipt)  # what the node said under its last Hello is judged under that one
         with self._stage("fleet"):
             self._fleet.hello(hello, receipt, wall)
         return self._fleet.judged(hello.node)
@@ -80,6 +82,7 @@ class Pipeline:
     def take(
         self, source: Source, judge: Sequence[Arrival], store: Sequence[Arrival], numbers: Sequence[int]
     ) -> None:
+        self._queued.add(source.node)
         self._judge += judge
         if store:
             self._store += store
@@ -107,6 +110,7 @@ class Pipeline:
         judge, self._judge = self._judge, []
         store, self._store = self._store, []
         numbers, self._numbers = self._numbers, {}
+        self._queued.clear()
         if judge:
             with self._stage("fleet"):
                 self._fleet.apply(judge)

@@ -31,9 +31,10 @@ from fallow_proto.v1 import telemetry_pb2 as pb
 
 Arrival = TypeVar("Arrival")
 Arrival_contra = TypeVar("Arrival_contra", contravariant=True)
-ACKS_A_PULSE = 100
-"""Streams that are sent their acknowledgements in one pulse (20 a second). A message out costs about as much as a
-message in; acknowledging 10,000 nodes at once would stand in the way of their next reports for half a second."""
+ACKS_A_PULSE = 50
+"""Streams that are sent their acknowledgements in one pulse, of which there are 20 a second. A message out costs more
+than one in; 10,000 nodes at once would stand in the way of their next reports for a second, and 10 s later is soon
+enough for a spool."""
 
 log = logging.getLogger(__name__)
 
