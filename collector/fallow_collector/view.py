@@ -7,7 +7,8 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from fallow_collector.fleet.fleet import NOBODY, Fleet
+from fallow_collector.fleet.fleet import Fleet
+from fallow_collector.fleet.roster import NOBODY
 from fallow_collector.idle import phase
 from fallow_collector.idle.assess import Assessment, Presence
 from fallow_collector.idle.engine import Engine

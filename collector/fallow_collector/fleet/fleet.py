@@ -3,18 +3,16 @@
 Not thread-safe: one thread, the event loop's, calls everything.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fallow_collector.fleet.arrival import Arrival
 from fallow_collector.fleet.chunks import Chunk, columns, gather
-from fallow_collector.fleet.registry import Identity, Node, ReaderState, Seen, identity_of
-from fallow_collector.series import Series
-from fallow_proto.metrics import NAMES, Group
-from fallow_proto.v1 import telemetry_pb2 as pb
+from fallow_collector.fleet.roster import NOBODY, Registrar, Roster
+from fallow_proto.metrics import Group
 
 WITNESS_INTERVALS = 2.5
 """A value counts for so many of its intervals and is then unknown."""
@@ -25,27 +23,9 @@ CLOCK_DRIFT = 5e-4
 INHERITED = ("utilization_ratio", "compute_active_ratio")
 """What a partition without numbers of its own shows: its parent's, since it is quiet when its parent is."""
 
-NOBODY = np.int32(-1)
 
-
-class GroupKey(NamedTuple):
-    """Devices that are alike to a dispatcher."""
-
-    site: str
-    device_class: str
-    vendor: str
-    model: str
-    partition_profile: str
-
-
-class Observer(Protocol):
+class Observer(Registrar, Protocol):
     """Who judges. See idle.engine.Engine."""
-
-    def grow(self, capacity: int) -> None: ...
-
-    def identify(self, row: int, unsupported: frozenset[str], conditions: tuple[str, ...], host: bool) -> None: ...
-
-    def forget(self, row: int) -> None: ...
 
     def observe(
         self,
@@ -58,105 +38,15 @@ class Observer(Protocol):
     ) -> None: ...
 
 
-class Fleet:
-    """values: float64[capacity, metrics], NaN unknown; seen_at: float64, collector's clock at which the newest fast
-    reading would have come in without delay, −inf: none. Rows below `count` are in use unless not `alive`."""
+class Fleet(Roster):
+    """The roster, and what its devices say."""
 
     def __init__(self, observer: Observer, witnesses: tuple[str, ...]) -> None:
+        super().__init__(observer)
         self._observer = observer
         self._witness_columns = columns(witnesses)
         self._inherits = [i for i, name in enumerate(witnesses) if name in INHERITED]
-        self.nodes: list[Node] = []
-        self._node_number: dict[str, int] = {}
-        self.identities: list[Identity] = []
-        self._row: dict[str, int] = {}
-        self.series: list[Series] = []
-        self._series: dict[Series, int] = {}
-        self.groups: list[GroupKey] = []
-        self._group: dict[GroupKey, int] = {}
-        self.rows_revision = 0  # rises when a row is added or retired
         self.absurd_values = 0
-        self.changed: set[int] = set()  # rows whose Seen differs from what was last kept
-        self._allocate(0)
-
-    # --- who is there ---
-
-    @property
-    def count(self) -> int:
-        return len(self.identities)
-
-    def node_number(self, name: str) -> int:
-        """The number of a node; a new one for a name not heard before."""
-        number = self._node_number.get(name)
-        if number is None:
-            number = self._node_number[name] = len(self.nodes)
-            self.nodes.append(Node(number, name))
-        return number
-
-    def node(self, name: str) -> Node | None:
-        number = self._node_number.get(name)
-        return None if number is None else self.nodes[number]
-
-    def find(self, uuid: str) -> int | None:
-        return self._row.get(uuid)
-
-    def row_of(self, node: int, uuid: str) -> int | None:
-        """The row of a device that a layout of the node names.
-
-        A spooled report may be of a device that is gone and of which this collector never heard: it gets a row, absent.
-        """
-        row = self._row.get(uuid)
-        if row is None:
-            row = self._add(Identity(uuid=uuid))
-            self.owner[row] = node
-            self._regroup(row)
-        return row
-
-    def series_of(self, row: int, node: int | None = None) -> int:
-        """Position in `series` of a device's tags, as a report of the node would carry them (default: of its own)."""
-        identity = self.identities[row]
-        owner = self.nodes[int(self.owner[row]) if node is None else node]
-        tags = Series(
-            owner.site, owner.name, identity.uuid, identity.vendor, identity.model, self.device_class(row)
-        )
-        position = self._series.get(tags)
-        if position is None:
-            position = self._series[tags] = len(self.series)
-            self.series.append(tags)
-        return position
-
-    def device_class(self, row: int) -> str:
-        """What was declared wins over what the agent says: only a site knows that its machine is a super-computer."""
-        return self.declared_class.get(row) or self.identities[row].device_class
-
-    # --- what nodes say ---
-
-    def hello(self, hello: pb.Hello, receipt: float, wall: float) -> None:
-        """Take over a node's inventory. receipt: monotonic seconds; wall: unix seconds."""
-        node = self.nodes[self.node_number(hello.node)]
-        if hello.epoch != node.epoch:
-            node.epoch, node.judged_seq, node.judged_ms, node.offset = hello.epoch, 0, 0, None
-            self.good_until_ms[node.rows] = -1  # another epoch's clock
-        node.site, node.agent_version, node.boot_id = hello.site, hello.agent_version, hello.boot_id
-        node.interval_s = hello.interval_s
-        node.connected = True
-        node.heard = receipt
-        node.readers = [ReaderState(r.name, r.state, r.since_ms, r.message) for r in hello.readers]
-        node.spool_pending = sum(r.hi - r.lo + 1 for e in hello.spooled for r in e.ranges)
-        gone = set(node.rows)
-        node.rows = [self._place(node, identity_of(device)) for device in hello.devices]
-        for row in gone.difference(node.rows):
-            if self.owner[row] == node.number:
-                self.present[row] = False
-                self.changed.add(row)
-        for row in node.rows:
-            self.parent[row] = self._row.get(self.identities[row].parent, NOBODY)
-
-    def gone(self, node: str, receipt: float) -> None:
-        """Its stream ended; silence, not this, makes its devices stale."""
-        known = self.node(node)
-        if known is not None:
-            known.connected = False
 
     def judged(self, node: str) -> tuple[str, int]:
         known = self.node(node)
@@ -263,149 +153,3 @@ class Fleet:
         """float64[count, metrics] of what counted at each device's newest reading."""
         last = self.last_ms[: self.count]
         return np.where(self.good_until_ms[: self.count] >= last[:, None], self.values[: self.count], np.nan)
-
-    # --- declared, seen, retired ---
-
-    def declare(self, uuid: str, node: str, site: str, vendor: str, model: str, device_class: str) -> bool:
-        """An operator says that the device is there. False: that was said before."""
-        row = self._row.get(uuid)
-        if row is None:
-            row = self._add(Identity(uuid=uuid, vendor=vendor, model=model, device_class=device_class or "intelligent"))
-            self.owner[row] = self.node_number(node)
-            if site and not self.nodes[self.owner[row]].site:
-                self.nodes[self.owner[row]].site = site
-        new = not self.declared[row]
-        self.declared[row] = True
-        if device_class:
-            self.declared_class[row] = device_class
-        self._regroup(row)
-        self.changed.add(row)
-        return new
-
-    def retire(self, row: int) -> None:
-        """Forget an absent device; its row stays empty."""
-        del self._row[self.identities[row].uuid]
-        self.alive[row] = self.present[row] = self.declared[row] = False
-        self.declared_class.pop(row, None)
-        self.changed.discard(row)
-        self.rows_revision += 1
-
-    def seen(self, row: int) -> Seen:
-        node = self.nodes[self.owner[row]]
-        return Seen(
-            self.identities[row], node.name, node.site, bool(self.present[row]), bool(self.declared[row]),
-            self.declared_class.get(row, ""),
-        )
-
-    def restore(self, devices: Iterable[Seen]) -> None:
-        """Take up devices of an earlier run; until their node says Hello, all that is known is that they were there."""
-        for device in devices:
-            row = self._add(device.identity)
-            node = self.nodes[self.node_number(device.node)]
-            node.site = node.site or device.site
-            self.owner[row] = node.number
-            self.present[row] = device.present
-            self.declared[row] = device.declared
-            if device.declared_class:
-                self.declared_class[row] = device.declared_class
-            if device.present:
-                node.rows.append(row)
-            self._regroup(row)
-        for row in range(self.count):
-            self.parent[row] = self._row.get(self.identities[row].parent, NOBODY)
-
-    # --- rows ---
-
-    def _place(self, node: Node, identity: Identity) -> int:
-        row = self._row.get(identity.uuid)
-        if row is None:
-            row = self._add(identity)
-        before = self.identities[row]
-        moved = self.owner[row] != node.number
-        if before.judged_under != identity.judged_under or moved:
-            if before.model:
-                self._observer.forget(row)
-            self.values[row] = np.nan
-            self.seen_at[row] = -np.inf
-        if before != identity or moved or not self.present[row]:
-            self.changed.add(row)
-        if not self.present[row]:
-            self.last_ms[row] = -1  # it was away: its next reading follows on none
-        self.identities[row] = identity
-        self.owner[row] = node.number
-        self.present[row] = True
-        self._identify(row)
-        self._regroup(row)
-        return row
-
-    def _identify(self, row: int) -> None:
-        identity = self.identities[row]
-        self._observer.identify(
-            row, frozenset(identity.unsupported), identity.conditions, identity.device_class == "general"
-        )
-
-    def _regroup(self, row: int) -> None:
-        identity = self.identities[row]
-        key = GroupKey(
-            self.nodes[self.owner[row]].site, self.device_class(row), identity.vendor, identity.model,
-            identity.partition_profile,
-        )
-        number = self._group.get(key)
-        if number is None:
-            number = self._group[key] = len(self.groups)
-            self.groups.append(key)
-        self.group[row] = number
-
-    def _add(self, identity: Identity) -> int:
-        row = len(self.identities)
-        if row == len(self.alive):
-            self._allocate(max(64, 2 * row))
-        self.identities.append(identity)
-        self._row[identity.uuid] = row
-        self.rows_revision += 1
-        self.alive[row] = True
-        self._identify(row)
-        return row
-
-    def _allocate(self, capacity: int) -> None:
-        old = len(self.alive) if capacity else 0
-        for name, kind, width, empty in _ARRAYS:
-            fresh = np.full((capacity, width) if width else capacity, empty, dtype=kind)
-            if old:
-                fresh[:old] = getattr(self, name)
-            setattr(self, name, fresh)
-        if not capacity:
-            self.declared_class: dict[int, str] = {}
-            return
-        self._observer.grow(capacity)
-
-    alive: NDArray[np.bool_]
-    present: NDArray[np.bool_]
-    declared: NDArray[np.bool_]
-    owner: NDArray[np.int32]
-    parent: NDArray[np.int32]
-    group: NDArray[np.int32]
-    values: NDArray[np.float64]
-    good_until_ms: NDArray[np.int64]
-    last_ms: NDArray[np.int64]
-    interval_s: NDArray[np.float64]
-    seen_at: NDArray[np.float64]
-    allocation: NDArray[np.uint8]
-    service: NDArray[np.uint8]
-
-
-_ARRAYS: tuple[tuple[str, str, int, float], ...] = (
-    ("alive", "?", 0, False),
-    ("present", "?", 0, False),
-    ("declared", "?", 0, False),
-    ("owner", "i4", 0, -1),
-    ("parent", "i4", 0, -1),
-    ("group", "i4", 0, 0),
-    ("values", "f8", len(NAMES), np.nan),
-    ("good_until_ms", "i8", len(NAMES), -1),
-    ("last_ms", "i8", 0, -1),
-    ("interval_s", "f8", 0, 1.0),
-    ("seen_at", "f8", 0, -np.inf),
-    ("allocation", "u1", 0, 0),
-    ("service", "u1", 0, 0),
-)

@@ -25,8 +25,8 @@ class StoreError(Exception):
 class Rows:
     """Rows that share their columns: one row is one device at one moment.
 
-    time_ms: int64[n], unix milliseconds. series: int32[n], positions in Batch.series. gauges: float32[n, len(gauge_names)].
-    counters: float64[n, len(counter_names)]. NaN is not known; infinities do not occur.
+    time_ms: int64[n], unix milliseconds. series: int32[n], positions in Batch.series. gauges:
+    float32[n, len(gauge_names)]. counters: float64[n, len(counter_names)]. NaN is not known; infinities do not occur.
     """
 
     time_ms: NDArray[np.int64]
