@@ -110,14 +110,17 @@ class Agent:
 
     def _pulse(self, now: float) -> None:
         """About once a second, whether there is anything to report or not."""
-        self._send_events(now)
-        self._spool.flush(self._epoch.time_ms(now))
+        # What else there is for the spool goes with the next report: a tick is one transaction.
+        if self._send_events(now) or not self._sampling.sampler.devices:
+            self._spool.flush(self._epoch.time_ms(now))
         self._say_how_it_is(now)
 
-    def _send_events(self, now: float) -> None:
-        for event in self._epoch.events(now):
+    def _send_events(self, now: float) -> bool:
+        events = self._epoch.events(now)
+        for event in events:
             self._spool.keep(event)
             self._tell(w.Happened(event))
+        return bool(events)
 
     def _check_clock(self, now: float) -> None:
         off_s = self._epoch.outlived(time.time(), now)

@@ -15,7 +15,6 @@ PATIENCE_S = 60.0
 class Clock:
     """The clock of one epoch. All times in seconds: wall since 1970, boot since the machine started."""
 
-    epoch: str
     wall: float  # both at the epoch's start
     boot: float
     off_since: float | None = None  # boot time since when the wall clock has been off

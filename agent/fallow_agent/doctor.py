@@ -63,7 +63,7 @@ def _reader(seen: Seen, settings: Settings) -> Iterator[Finding]:
         case State.OK:
             versions = sorted({device.driver_version for device in seen.devices} - {""})
             driver = f", driver {', '.join(versions)}" if versions else ""
-            yield Finding(Mark.OK, subject, f"{len(seen.devices)} device{'s' if len(seen.devices) != 1 else ''}{driver}")
+            yield Finding(Mark.OK, subject, f"works, devices: {len(seen.devices)}{driver}")
         case State.STUCK:
             yield Finding(
                 Mark.FAIL, subject, seen.status.message,

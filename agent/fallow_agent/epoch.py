@@ -13,7 +13,7 @@ class Epoch:
     def __init__(self, name: str, wall: float, boot: float) -> None:
         """wall: unix seconds at the moment `boot`."""
         self.name = name
-        self._clock = Clock(name, wall, boot)
+        self._clock = Clock(wall, boot)
         self._events = Events()
         self._seq = 0
         self._previous = 0

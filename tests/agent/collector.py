@@ -83,7 +83,7 @@ class Collector(TelemetryServicer):
     def hellos(self) -> list[pb.Hello]:
         return [message.hello for message in list(self.heard) if message.HasField("hello")]
 
-    def Stream(  # noqa: N802  # gRPC's name
+    def Stream(  # gRPC's name
         self, request_iterator: Iterator[pb.FromAgent], context: grpc.ServicerContext
     ) -> Iterator[pb.ToAgent]:
         if self._refuses is not None:

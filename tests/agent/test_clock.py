@@ -2,7 +2,7 @@
 
 from fallow_agent.clock import Clock
 
-START = Clock("a", wall=1_000_000.0, boot=50.0)
+START = Clock(wall=1_000_000.0, boot=50.0)
 
 
 def test_reports_are_as_far_apart_as_they_were_whatever_the_wall_clock_does() -> None:

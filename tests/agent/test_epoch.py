@@ -21,7 +21,7 @@ def test_reports_and_events_share_numbers_and_a_report_names_the_one_before_it()
     sampler = sampler_at(100.0)
     epoch = Epoch("a", wall=1_000.0, boot=100.0)
     epoch.note(EventKind.AGENT_STARTED, "", "started", 100.0)
-    numbered = []
+    numbered: list[tuple[object, ...]] = []
     for second in range(3):
         now = 100.0 + second
         sampler.due(now, ["host"])

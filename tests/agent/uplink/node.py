@@ -109,9 +109,9 @@ class Node:
             self.now += 0.05
         return sent
 
-    def welcome(self, judged: tuple[str, int] = ("", 0), evidence_s: float = 120.0, **stored: list[tuple[int, int]]) -> None:
+    def welcome(self, judged: tuple[str, int] = ("", 0), **stored: list[tuple[int, int]]) -> None:
         self.tell(w.Received(pb.ToAgent(welcome=pb.Welcome(
-            wire=1, evidence_s=evidence_s, judged_epoch=judged[0], judged_seq=judged[1], stored=encode_ranges(stored)
+            wire=1, evidence_s=120.0, judged_epoch=judged[0], judged_seq=judged[1], stored=encode_ranges(stored)
         ))))
 
     def connect(self, judged: tuple[str, int] = ("", 0), **stored: list[tuple[int, int]]) -> list[pb.FromAgent]:

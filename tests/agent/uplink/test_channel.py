@@ -20,23 +20,24 @@ from tests.agent.collector import Collector
 HELLO = pb.FromAgent(hello=pb.Hello(wire=1, node="node1", site="s", epoch="a"))
 
 
-def told(settings: Settings, until: Callable[[list[w.Event]], bool], *, send: int = 1) -> list[w.Event]:
-    """What a channel tells when it dials once and sends `send` messages, until a condition holds."""
+def told(settings: Settings, until: Callable[[list[w.Event]], bool]) -> list[w.Event]:
+    """What a channel tells when it dials once and says hello, until a condition holds."""
 
     async def run() -> list[w.Event]:
         events: list[w.Event] = []
+        done = asyncio.Event()
 
         def tell(event: w.Event) -> None:
             events.append(event)
             if isinstance(event, w.Dialled):
-                for _ in range(send):
-                    channel.send(HELLO)
+                channel.send(HELLO)
+            if until(events):
+                done.set()
 
         channel = Channel(settings, tell)
         channel.dial(0.0)
         async with asyncio.timeout(20.0):
-            while not until(events):
-                await asyncio.sleep(0.01)
+            await done.wait()
         await channel.close()
         return events
 

@@ -1,9 +1,10 @@
-"""In any order of samples, cuts, restarts, refusals and losses: nothing that a store lacks is forgotten, nothing that it
-has is sent for ever, and evidence goes on without a gap.
+"""In any order of samples, cuts, restarts, refusals and losses: nothing that a store lacks is forgotten, nothing that
+it has is sent for ever, and evidence goes on without a gap.
 """
 
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from hypothesis import settings
@@ -101,7 +102,8 @@ class AgentAndCollector(RuleBasedStateMachine):
         if any(key[0] == epoch for key in ring):
             after = [key for key in after if key[0] == epoch or ring.index(key) > _last(ring, epoch)]
         self.expected = after
-        self.node.welcome(self.collector_judged, **{e: list(r) for e, r in self.stored.items() if e in self.known_epochs})
+        stored = {epoch: list(ranges) for epoch, ranges in self.stored.items() if epoch in self.known_epochs}
+        self.node.welcome(self.collector_judged, **stored)
 
     @rule()
     def deliver(self) -> None:
@@ -138,7 +140,7 @@ class AgentAndCollector(RuleBasedStateMachine):
                     del self.expected[: len(keys)]
                     self.collector_judged = keys[-1]
 
-    def _take(self, keys) -> None:  # type: ignore[no-untyped-def]
+    def _take(self, keys: Iterable[Key]) -> None:
         for epoch, seq in keys:
             if seq not in self.stored.get(epoch, ()):
                 self.pending.add((epoch, seq))
@@ -199,8 +201,9 @@ class AgentAndCollector(RuleBasedStateMachine):
             self.connect()
         elif self.node.uplink.state is State.GREETING:
             self.deliver()
+        if self.pending:
+            self.lose_what_was_not_settled()
         for _ in range(200):
-            self.lose_what_was_not_settled() if self.pending and _ == 0 else None
             for message in self.node.settle(2.0):
                 self._receive(message)
             if not self.pending and not self.node.reads:
@@ -212,10 +215,10 @@ class AgentAndCollector(RuleBasedStateMachine):
             raise AssertionError(f"sent though everything is stored: {message}")
 
 
-def _ranges(keys) -> dict[str, list[Key]]:  # type: ignore[no-untyped-def]
-    ranges: dict[str, list[Key]] = {}
+def _ranges(keys: Iterable[Key]) -> dict[str, RangeSet]:
+    ranges: dict[str, RangeSet] = {}
     for epoch, seq in keys:
-        ranges.setdefault(epoch, []).append((seq, seq))  # type: ignore[arg-type]
+        ranges.setdefault(epoch, RangeSet()).add(seq, seq)
     return ranges
 
 
