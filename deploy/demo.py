@@ -5,6 +5,7 @@ Run it with `make demo`. Everything it writes is in a folder of its own that goe
 
 import argparse
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -119,8 +120,9 @@ def show(url: str, programs: Sequence[Program], until: float) -> None:
         for program in programs:
             program.check()
         table = subprocess.run(
-            [BIN / "fallow", "capacity"], env={**environment(), "FALLOW_URL": url}, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+            [BIN / "fallow", "capacity"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**environment(), "FALLOW_URL": url, "COLUMNS": str(shutil.get_terminal_size((120, 40)).columns)},
+            text=True, check=False,
         ).stdout
         # On a terminal the table stays where it is; elsewhere one follows the other.
         say(f"\x1b[H\x1b[J{heading(url)}\n{table}" if sys.stdout.isatty() else table)
