@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="level=%(levelname)s at=%(name)s %(message)s"
     )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its life is told by the collector's own lines
+    for library in ("uvicorn", "httpx"):  # their lives are told by the collector's own lines
+        logging.getLogger(library).setLevel(logging.WARNING)
     try:
         return asyncio.run(run(settings, version("fallow")))
     except (SettingsError, StateError, CannotListen) as error:
