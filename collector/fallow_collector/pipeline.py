@@ -27,7 +27,6 @@ from fallow_collector.series import Source, Span
 from fallow_collector.state import EventRow
 from fallow_collector.stores.store import Rows
 from fallow_collector.writer import Progress, Writer
-from fallow_proto.ranges import RangeSet
 from fallow_proto.v1 import telemetry_pb2 as pb
 
 FLUSH_S = 0.05
@@ -62,7 +61,7 @@ class Pipeline:
         self._writer = writer
         self._judge: list[Arrival] = []
         self._store: list[Arrival] = []
-        self._numbers: dict[Source, RangeSet] = {}
+        self._spans: list[Span] = []  # of _store
         self._queued: set[str] = set()  # nodes with reports in _judge or _store
         self._events: deque[tuple[EventRow, Span]] = deque()
 
@@ -86,11 +85,7 @@ class Pipeline:
         self._judge += judge
         if store:
             self._store += store
-            known = self._numbers.get(source)
-            if known is None:
-                known = self._numbers[source] = RangeSet()
-            for number in numbers:
-                known.add(number, number)
+            self._spans += [Span(source, number, number) for number in numbers]
         if len(self._judge) + len(self._store) >= FLUSH_REPORTS:
             self.flush((judge or store)[-1].receipt)
 
@@ -109,14 +104,14 @@ class Pipeline:
         self.flushes += 1
         judge, self._judge = self._judge, []
         store, self._store = self._store, []
-        numbers, self._numbers = self._numbers, {}
+        spans, self._spans = self._spans, []
         self._queued.clear()
         if judge:
             with self._stage("fleet"):
                 self._fleet.apply(judge)
                 self.judged += len(judge)
-        if numbers:
-            self._offer(store, numbers, now)
+        if store:
+            self._offer(store, spans, now)
 
     def deliver(self, progress: Progress) -> None:
         """Tell the agents what became of their reports in the store."""
@@ -146,35 +141,33 @@ class Pipeline:
         self.failures["events"] += 1
         self._events.extendleft(reversed(list(zip(waiting.rows, waiting.spans, strict=True))))
 
-    def _offer(self, store: list[Arrival], numbers: dict[Source, RangeSet], now: float) -> None:
+    def _offer(self, store: list[Arrival], spans: list[Span], now: float) -> None:
         rows = None
         if self._writer.has_room:
             with self._stage("writer"):
                 rows = _rows(store)
             if rows is None:
-                rows = self._sift(store, numbers, now)
-        spans = [Span(source, lo, hi) for source, pairs in numbers.items() for lo, hi in pairs]
+                rows, spans = self._sift(store, spans, now)
         if rows is not None and self._writer.offer(rows, spans):
-            self.offered += len(store)
+            self.offered += len(spans)
         else:
-            self.dropped += len(store)
+            self.dropped += len(spans)
             self.streams.dropped(spans)
 
-    def _sift(self, store: list[Arrival], numbers: dict[Source, RangeSet], now: float) -> list[Rows]:
-        """Rows of the reports that make some; the others are refused, lest they come again and spoil others' again."""
+    def _sift(self, store: list[Arrival], spans: list[Span], now: float) -> tuple[list[Rows], list[Span]]:
+        """The reports that make rows; the others are refused, lest they come again and spoil others' again."""
         good: list[Rows] = []
-        for arrival in store:
+        kept: list[Span] = []
+        for arrival, span in zip(store, spans, strict=True):
             rows = None
             with self._stage("writer"):
                 rows = _rows([arrival])
-            if rows is not None:
+            if rows is None:
+                self.streams.unstorable([span], "the collector cannot turn it into rows; its log says why", now)
+            else:
                 good += rows
-                continue
-            source = Source(self._fleet.nodes[arrival.node].name, arrival.epoch)
-            numbers[source].remove(arrival.seq, arrival.seq)
-            span = Span(source, arrival.seq, arrival.seq)
-            self.streams.unstorable([span], "the collector cannot turn it into rows; its log says why", now)
-        return good
+                kept.append(span)
+        return good, kept
 
     def _bind(self, node: str, layout: pb.Layout) -> Callable[[str, pb.Report, float], Arrival]:
         try:
