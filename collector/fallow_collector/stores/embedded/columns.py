@@ -11,7 +11,7 @@ TAGS = ("site", "node", "uuid", "vendor", "model", "class")
 """As in line protocol (measurement `device`), in the order of stores.store.Series."""
 
 NOISY = frozenset({
-    "compute_active_ratio", "power_watts", "energy_joules_total",
+    "compute_active_ratio", "power_watts", "energy_joules_total", "throttle_power_seconds_total",
     "io_receive_bytes_total", "io_transmit_bytes_total", "link_receive_bytes_total", "link_transmit_bytes_total",
     "cpu_busy_cores", "cpu_pressure_ratio", "memory_available_bytes",
 })

@@ -79,6 +79,8 @@ class EmbeddedStore:
                 self._directory / "catalogue.sqlite", self._parquet, self._quarantine
             )
             opened.callback(self._catalogue.close)
+            for folder in (self._directory, self._directory.parent):
+                hot.sync_folder(folder)
             files = recovery.sweep(self._catalogue, self._parquet, self._quarantine)
             self._engine = Engine(self._directory)
             opened.callback(self._engine.close)

@@ -1,5 +1,7 @@
 import os
 import random
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -57,6 +59,55 @@ def test_kill_9_in_mid_write_loses_nothing_that_was_acknowledged_and_doubles_not
     assert expected > 100
     assert closed
     assert compacted
+
+
+@pytest.fixture
+def disk_image(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """An ext4 file system in a file, mounted: (file, mount point)."""
+    if os.geteuid() != 0 or shutil.which("mkfs.ext4") is None:
+        pytest.skip("a file system in a file needs root and mkfs.ext4")
+    image, disk = tmp_path / "image", tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(128 * 2**20)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    disk.mkdir()
+    if subprocess.run(["mount", "-o", "loop", image, disk], check=False).returncode:
+        pytest.skip("this machine has no loop devices")
+    yield image, disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_power_cut_loses_nothing_that_was_acknowledged(disk_image: tuple[Path, Path], tmp_path: Path) -> None:
+    """A copy of the disk at some moment is what the power would have left: what was not synced is not in it."""
+    image, disk = disk_image
+    after = tmp_path / "after"
+    after.mkdir()
+    chance = random.Random(1)
+    with writing(disk / "store", 0) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        for cut in range(8):
+            acknowledged = -1
+            for _ in range(chance.randrange(5, 40)):
+                acknowledged = int(process.stdout.readline())
+            process.send_signal(signal.SIGSTOP)  # or the copy would be one of many moments
+            copied = tmp_path / f"cut-{cut}"
+            subprocess.run(["cp", "--sparse=always", image, copied], check=True)
+            process.send_signal(signal.SIGCONT)
+            subprocess.run(["mount", "-o", "loop", copied, after], check=True)
+            place = Place(after / "store")
+            try:
+                store, committed = place.open()
+                ((first, last),) = committed[NODE]
+                assert first == 0
+                assert last >= acknowledged
+                table = store.history(ask("power_watts", end=1e9))
+                assert table.values[:, 0].tolist() == list(range(last + 1))
+                assert store.facts()["quarantined_files_total"] == 0
+            finally:
+                place.close()
+                subprocess.run(["umount", after], check=True)
+            copied.unlink()
 
 
 @pytest.mark.server("strace")
