@@ -46,6 +46,7 @@ class Agent:
         self._reads: set[asyncio.Task[None]] = set()
         self._counters = opened.counters()
         self._problem = ""
+        self._streams = 0
         self._has_reported = False
         self._is_ready = False
         self._watchdog_s = watchdog_interval_s()
@@ -142,13 +143,16 @@ class Agent:
 
     def _tell(self, event: w.Event) -> None:
         now = boot_clock()
-        before = self._uplink.state
-        if isinstance(event, w.Lost):
-            log.warning(line("uplink lost", reason=event.reason))
+        was_streaming = self._uplink.state is State.STREAMING
         for action in self._uplink.handle(event, now):
             self._perform(action, now)
-        if self._uplink.state is State.STREAMING and before is not State.STREAMING:
-            log.info(line("uplink streaming", collector=self._settings.collector))
+        if self._uplink.state is State.STREAMING and not was_streaming:
+            self._streams += 1  # numbered in the log, so that no line is held back as a repetition
+            log.info(line("uplink streaming", stream=self._streams, collector=self._settings.collector))
+        if isinstance(event, w.Lost) and was_streaming:
+            log.warning(line("uplink lost", stream=self._streams, reason=event.reason))
+        elif isinstance(event, w.Lost):
+            log.warning(line("uplink not connected", reason=event.reason))
 
     def _perform(self, action: w.Action, now: float) -> None:
         match action:

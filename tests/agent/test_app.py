@@ -54,7 +54,7 @@ def test_it_is_ready_and_feeds_the_watchdog_without_a_collector(tmp_path: Path) 
         assert any(state.startswith("STATUS=waiting, 1 devices") for state in agent.supervisor.heard)
         assert agent.stop() == 0
         assert "STOPPING=1" in agent.supervisor.heard
-        assert agent.log.count("uplink lost") == 1, "the same trouble is told once"
+        assert agent.log.count("uplink not connected") == 1, "the same trouble is told once"
 
 
 def test_it_stops_cleanly_and_leaves_no_process(tmp_path: Path) -> None:
