@@ -67,8 +67,8 @@ def _print_throughput(nodes: int, before: Cost, after: Cost, rates: dict[str, fl
     used, judged = cores(before, after), rates["fleet_judged_total"]
     print(f"  judged {judged:,.0f} reports/s of {nodes:,}, stored {rates['writer_rows_total']:,.0f} rows/s, "
           f"dropped {rates['writer_dropped_total']:,.0f} reports/s")
-    print(f"  {used:.2f} cores; per core-second {judged / used:,.0f} reports, {judged * DEVICES / used:,.0f} readings of "
-          f"a device, {judged * DEVICES * VALUES / used:,.0f} values")
+    print(f"  {used:.2f} cores; per core-second {judged / used:,.0f} reports, {judged * DEVICES / used:,.0f} device "
+          f"rows, {judged * DEVICES * VALUES / used:,.0f} values")
 
 
 async def _print_delay(probe: Probe) -> None:
