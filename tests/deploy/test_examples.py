@@ -1,5 +1,6 @@
 """The example configurations are the reference of all keys, so they must name each one, with its real default."""
 
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import fallow_agent.config
 import fallow_collector.config
 from fallow_proto.settings import load
+from tests.e2e.programs import BIN, environment
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 EXAMPLES = [
@@ -41,6 +43,20 @@ def test_a_comment_stands_above_every_key_or_group_of_keys(
         if line and not line.startswith(("#", "[")) and (not above or above.startswith("["))
     ]
     assert naked == []
+
+
+@pytest.mark.parametrize("program", ["agent", "collector"])
+def test_the_program_itself_finds_an_example_good(program: str, tmp_path: Path) -> None:
+    checked = subprocess.run(
+        [BIN / f"fallow-{program}", "--config", DEPLOY / f"{program}.toml", "--check"],
+        env=environment(
+            FALLOW_COLLECTOR_STATE__DIR=str(tmp_path),
+            FALLOW_COLLECTOR_GRPC__LISTEN="127.0.0.1:0",
+            FALLOW_COLLECTOR_HTTP__LISTEN="127.0.0.1:0",
+        ),
+        capture_output=True, text=True, check=False, timeout=60,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def keys_of_table(table: dict[str, object], above: str = "") -> Iterator[str]:

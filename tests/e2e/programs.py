@@ -44,7 +44,12 @@ def environment(**more: str) -> dict[str, str]:
 
 
 class Program:
-    """One program; as a context manager it runs inside the block, and its log is shown if the block fails."""
+    """One program; as a context manager it runs inside the block, and its log is shown if the block fails.
+
+    under: a command that executes the program, such as a tracer; set it before the start.
+    """
+
+    under: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, name: str, *arguments: str, more_environment: Mapping[str, str] | None = None):
         self.name = name
@@ -61,7 +66,7 @@ class Program:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
+                [*self.under, *self._command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
             )
 
     def kill(self) -> None:
