@@ -103,7 +103,7 @@ class StoreContract:
             table = (reader or reopen()[0]).history(ask("energy_joules_total", "power_watts"))
             assert seconds(table) == [1, 2, 3.25]
             assert table.values[:, 0].tolist() == [1e9 + 0.125, 1e9 + 0.25, 2e9]
-            assert np.float32(table.values[:, 1]).tolist() == np.float32([0.1, 71.5, 350.25]).tolist()
+            assert np.array_equal(table.values[:, 1].astype(np.float32), np.array([0.1, 71.5, 350.25], np.float32))
 
     def test_what_is_not_known_is_not_zero(self, store: Store) -> None:
         self.commit(store, batch(rows(

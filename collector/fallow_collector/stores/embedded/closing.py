@@ -20,7 +20,9 @@ from .files import File, FileKind
 from .hot import HotSlice
 from .parquet import ParquetFile, pieces, with_tags
 
-_PIECE_ROWS = 500_000  # about 80 MB of Arrow and as much again while it is sorted, in half a second
+_PIECE_ROWS = 200_000
+"""About 30 MB of Arrow and as much again while it is sorted; larger ones keep writes waiting longer (half a second at
+500,000) and are no faster."""
 _HOUR_S = 3600
 
 

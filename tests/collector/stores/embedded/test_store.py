@@ -106,8 +106,11 @@ def test_late_rows_are_found_under_their_own_time_and_counted_once(place: Place)
         rows([2, 59], {"power_watts": [30.0, 40.0]}, {"energy_joules_total": [3.0, 9.0]}),
         rows([7300], {"power_watts": [99.0]}), lo=2,
     ), START + 7300)
-    for done in (lambda: None, lambda: close_slices(store, START + 7901), lambda: compact(store, START + 10_800)):
-        done()
+    places: list[Callable[[], None]] = [
+        lambda: None, lambda: close_slices(store, START + 7901), lambda: compact(store, START + 10_800),
+    ]
+    for move in places:
+        move()
         minute = store.history(ask("power_watts", "energy_joules_total", start=0, end=3600, step=60))
         assert seconds(minute) == [0]
         assert minute.values.tolist() == [[25.0, 9.0]]
