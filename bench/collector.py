@@ -102,18 +102,17 @@ def restart(nodes: int) -> None:
 
 
 def _print_recovery(collector: Collector, devices: int, idle: int, killed: float) -> None:
-    live_s: float | None = None
-    while time.monotonic() < killed + 120:
-        live, found = _idle(collector)
-        if live_s is None and live == devices:
-            live_s = time.monotonic() - killed
-            print(f"  all {devices:,} devices live after {live_s:.1f} s")
-        if found >= 0.98 * idle:
-            print(f"  {found:,} idle after {time.monotonic() - killed:.1f} s ({idle:,} before)")
-            if live_s is not None:
-                return
+    live, judged = f"all {devices:,} devices live", f"{idle:,} idle, as before"
+    waiting = [live, judged]
+    while waiting and time.monotonic() < killed + 120:
+        found_live, found_idle = _idle(collector)
+        done = [live] * (found_live >= devices) + [judged] * (found_idle >= 0.98 * idle)
+        for what in [what for what in waiting if what in done]:
+            print(f"  {what} after {time.monotonic() - killed:.1f} s")
+            waiting.remove(what)
         time.sleep(0.1)
-    print(f"  after 120 s: {_idle(collector)} devices live and idle, of {devices:,} and {idle:,}")
+    for what in waiting:
+        print(f"  not within 120 s: {what}")
 
 
 def _idle(collector: Collector) -> tuple[int, int]:

@@ -59,8 +59,9 @@ def running(
     try:
         yield process
     finally:
-        process.terminate()
         try:
+            if process.poll() is None:
+                process.terminate()
             process.wait(15)
         except (psutil.TimeoutExpired, subprocess.TimeoutExpired):
             process.kill()
