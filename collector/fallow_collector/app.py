@@ -203,9 +203,11 @@ class Collector:
     async def _turn(self) -> None:
         """Micro-batches; and, since nothing works without them, systemd's watchdog."""
         feed_s = watchdog_interval_s()
-        fed = time.monotonic()
+        now = fed = time.monotonic()
         while True:
-            await asyncio.sleep(FLUSH_S)
+            # A fleet that comes back brings minutes of evidence: the longer it takes to judge, the larger the batches,
+            # and never more than half of the time.
+            await asyncio.sleep(max(FLUSH_S, time.monotonic() - now))
             now = time.monotonic()
             self._pipeline.flush(now)
             self._pipeline.streams.pulse()

@@ -35,6 +35,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.ping_timeout_ms", 5_000),  # keepalive_timeout alone takes 64 s to notice a stopped process
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # agents ping every 10 s; the default cuts them off
     ("grpc.server_handshake_timeout_ms", 5_000),  # the default lets a silent peer hold a socket for two minutes
+    ("grpc.server.max_pending_requests", 20_000),  # a whole fleet that comes back; by default most of it is turned away
+    ("grpc.server.max_pending_requests_hard_limit", 40_000),
     ("grpc.so_reuseport", 0),  # a second collector on the port is a mistake, not a load balancer
 )
 
