@@ -76,23 +76,28 @@ install_user() {
     run useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin fallow
 }
 
+# What ProtectHome= and PrivateTmp= hide.
+is_hidden() { [[ $1/ =~ ^/(home|root|tmp|var/tmp|run/user)/ ]]; }
+
+make_environment() {
+  "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    die "Python 3.11 or newer is needed, $1 is $("$1" --version); set PYTHON"
+  ! is_hidden "$("$1" -c 'import sys; print(sys.base_prefix)')" ||
+    die "$1 is in a folder that the services' sandbox hides; set PYTHON to one that is not, such as /usr/bin/python3"
+  run "$1" -m venv "$prefix" ||
+    die "no virtual environment could be made; on Debian and Ubuntu: apt-get install python3-venv"
+}
+
 install_program() {
-  local python=${PYTHON:-python3} lock=$here/../requirements/$program.lock built=("$here"/../dist/fallow-*.whl)
-  case $prefix in
-    /home/* | /root/* | /tmp/* | /var/tmp/*)
-      die "--prefix $prefix: the services' sandbox hides that folder from them; expected e.g. /opt/fallow"
-      ;;
-  esac
+  local lock=$here/../requirements/$program.lock built=("$here"/../dist/fallow-*.whl)
+  ! is_hidden "$prefix" || die "--prefix $prefix: the services' sandbox hides that folder; expected e.g. /opt/fallow"
   if [[ ! $wheel ]]; then
     ((${#built[@]} == 1)) ||
       die "dist/ holds ${#built[@]} wheels, expected one: pip wheel --no-deps --wheel-dir dist . makes it; or name one with --wheel"
     wheel=${built[0]}
   fi
   [[ -f $wheel ]] || die "--wheel $wheel: there is no such file"
-  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-    die "Python 3.11 or newer is needed, $python is $("$python" --version); set PYTHON"
-  [[ -x $prefix/bin/python ]] || run "$python" -m venv "$prefix" ||
-    die "no virtual environment could be made; on Debian and Ubuntu: apt-get install python3-venv"
+  [[ -x $prefix/bin/python ]] || make_environment "${PYTHON:-python3}"
   local pip=("$prefix/bin/python" -m pip --disable-pip-version-check --quiet install)
   run "${pip[@]}" --require-hashes --only-binary :all: -r "$lock"
   run "${pip[@]}" --no-deps --no-index --force-reinstall "$wheel"

@@ -1,6 +1,7 @@
 import grp
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tests.deploy.staged import add_nodes, add_to_pci_bus, drop_in, install, sta
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 LOCKS = DEPLOY.parent / "requirements"
+SYSTEM_PYTHON = shutil.which("python3", path="/usr/bin")
 
 
 def laid_out(root: Path) -> dict[str, int]:
@@ -131,11 +133,13 @@ def test_a_prefix_that_holds_something_else_is_never_removed(tmp_path: Path) -> 
     assert (tmp_path / "usr/bin/fallow-agent").exists()
 
 
+@pytest.mark.skipif(SYSTEM_PYTHON is None, reason="the system has no Python of its own: apt-get install python3")
 def test_a_dry_run_says_all_steps_in_order_and_does_none(tmp_path: Path) -> None:
     wheel = tmp_path / "fallow-1.2.3-py3-none-any.whl"
     wheel.touch()
     prefix = tmp_path.name  # a name that nothing else has
-    done = install("agent", "--dry-run", "--wheel", str(wheel), "--prefix", f"/opt/{prefix}")
+    done = install("agent", "--dry-run", "--wheel", str(wheel), "--prefix", f"/opt/{prefix}",
+                   PYTHON=str(SYSTEM_PYTHON))
     assert done.returncode == 0, done.stderr
     steps = ["-m venv", "--require-hashes", str(wheel), "write /etc/systemd/system/fallow-agent.service"]
     assert sorted(steps, key=done.stdout.index) == steps
@@ -170,6 +174,17 @@ def test_a_prefix_that_the_sandbox_hides_is_refused() -> None:
     done = install("agent", "--dry-run", "--prefix", "/home/me/fallow")
     assert done.returncode == 1
     assert "the services' sandbox hides that folder" in done.stderr
+
+
+def test_an_interpreter_that_the_sandbox_hides_is_refused(tmp_path: Path) -> None:
+    wheel = tmp_path / "fallow-1.2.3-py3-none-any.whl"
+    wheel.touch()
+    mine = tmp_path / "python3"
+    mine.write_text('#!/bin/sh\ncase $2 in *base_prefix*) echo /home/me/.pyenv/versions/3.11.7;; esac\n')
+    mine.chmod(0o755)
+    done = install("agent", "--dry-run", "--wheel", str(wheel), "--prefix", f"/opt/{tmp_path.name}", PYTHON=str(mine))
+    assert done.returncode == 1
+    assert "set PYTHON to one that is not" in done.stderr
 
 
 def test_both_programs_are_locked_to_the_same_versions_because_they_share_an_environment() -> None:
