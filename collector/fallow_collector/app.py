@@ -40,7 +40,7 @@ DRAIN_S = 10.0
 STEP_S = 15.0  # most that one step of stopping may take
 ACKS_S = 2.0
 CHORES_S = 1.0
-KEEP_S = 10.0
+KEEP_S = 2.0
 EVENTS_S = 0.2
 EVENTS_RETRY_S = 5.0
 

@@ -63,8 +63,9 @@ class Keeper:
     def _changed_baselines(self) -> list[int]:
         count = self._fleet.count
         live = self._engine.state[:count]
-        kept = np.concatenate([self._kept, live[len(self._kept) :]])
-        kept["clean_s"][len(self._kept) :] = -np.inf
+        known = len(self._kept)
+        kept = self._kept if known == count else np.concatenate([self._kept, live[known:]])
+        kept["clean_s"][known:] = -np.inf
         changed = np.flatnonzero(_differ(live, kept) & self._fleet.alive[:count])[:ROWS_AT_ONCE]
         kept[changed] = live[changed]
         self._kept = kept
