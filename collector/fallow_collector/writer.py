@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from fallow_collector.batches import joined, merged_rows, merged_spans
 from fallow_collector.series import Series, Source, Span
 from fallow_collector.stores.store import Batch, Outcome, Rows, Store, StoreError
 from fallow_proto.ranges import RangeSet
@@ -128,7 +129,7 @@ class Writer:
             self._put_off(f"{type(error).__name__}: {error}", now)
             return Progress(opened, Outcome(), self.problem)
         self._recovered()
-        outcome = _joined(committed, self._chores(wall))
+        outcome = joined(committed, self._chores(wall))
         self.rows_refused += outcome.refused_rows
         if outcome.refused_rows:
             log.warning("store refused rows=%d message=%r", outcome.refused_rows, outcome.message)
@@ -196,13 +197,13 @@ class Writer:
         if not spans:
             return None
         self._batch_size = (count, size)
-        return Batch(rows, _merged(spans), self._series)
+        return Batch(merged_rows(rows), merged_spans(spans), self._series)
 
     def _chores(self, wall: float) -> Outcome:
         outcome = Outcome()
         for name, chore in (("poll", self._poll), ("maintain", self._maintain)):
             try:
-                outcome = _joined(outcome, chore(wall))
+                outcome = joined(outcome, chore(wall))
             except Exception as error:  # noqa: BLE001  # chores can wait; commits cannot
                 self.failures += 1
                 log.warning("store chore failed chore=%s error=%r", name, error)
@@ -229,26 +230,3 @@ class Writer:
         self._failed = 0
         self._retry_at = 0.0
         self.problem = ""
-
-
-def _joined(first: Outcome, second: Outcome) -> Outcome:
-    return Outcome(
-        committed=first.committed + second.committed,
-        resend=first.resend + second.resend,
-        refused_rows=first.refused_rows + second.refused_rows,
-        message=first.message or second.message,
-    )
-
-
-def _merged(spans: Sequence[Span]) -> list[Span]:
-    """The same numbers as fewer spans: a node's successive reports are one."""
-    merged: list[Span] = []
-    newest: dict[Source, int] = {}  # where a source's newest span stands
-    for span in spans:
-        position = newest.get(span.source)
-        if position is not None and merged[position].hi + 1 == span.lo:
-            merged[position] = Span(span.source, merged[position].lo, span.hi)
-        else:
-            newest[span.source] = len(merged)
-            merged.append(span)
-    return merged
