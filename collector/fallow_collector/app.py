@@ -211,7 +211,7 @@ class Collector:
             now = time.monotonic()
             self._pipeline.flush(now)
             self._pipeline.streams.pulse()
-            if feed_s is not None and now - fed >= feed_s / 2:
+            if feed_s is not None and now - fed >= feed_s:
                 notify("WATCHDOG=1")
                 fed = now
 

@@ -46,17 +46,20 @@ class Program:
             f'[state]\ndir = "{state or self.folder / "state"}"\n{self._extra}'
         )
 
-    def start(self) -> None:
+    def start(self, messages: int = 1, **environment: str) -> None:
+        """Until systemd would have been told that it is ready, and so many things in all."""
         notified = self.folder / f"notify-{time.monotonic_ns()}"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening, self.log.open("ab") as log:
             listening.bind(str(notified))
             listening.settimeout(PATIENCE_S)
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "fallow_collector.cli", "--config", str(self.config)],
-                env={**os.environ, "NOTIFY_SOCKET": str(notified)}, stdout=log, stderr=log,
+                env={**os.environ, "NOTIFY_SOCKET": str(notified), **environment}, stdout=log, stderr=log,
             )
             try:
-                self.notified = listening.recv(4096).decode()
+                self.notified: list[str] = []
+                while "READY=1" not in self.notified or len(self.notified) < messages:
+                    self.notified.append(listening.recv(4096).decode())
             except TimeoutError:
                 raise AssertionError(f"the collector is not ready: {self.log.read_text()}") from None
 
@@ -81,8 +84,11 @@ def running(program: Program) -> Iterator[Program]:
 class Agent:
     """Speaks as an agent, one message at a time."""
 
-    def __init__(self, address: str) -> None:
-        self._channel = grpc.insecure_channel(address)
+    def __init__(self, address: str, credentials: grpc.ChannelCredentials | None = None) -> None:
+        if credentials is None:
+            self._channel = grpc.insecure_channel(address)
+        else:
+            self._channel = grpc.secure_channel(address, credentials, [("grpc.ssl_target_name_override", "collector")])
         self._outgoing: SimpleQueue[pb.FromAgent | None] = SimpleQueue()
         self._call = stubs.TelemetryStub(self._channel).Stream(iter(self._outgoing.get, None), timeout=PATIENCE_S)
 

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import sqlite3
+import ssl
 import subprocess
 import sys
 import time
@@ -10,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import grpc
+import httpx
 import pytest
 
 from fallow_proto.v1 import telemetry_pb2 as pb
 from tests.collector.ingest.builders import EPOCH, NODE, event, events, hello, layout, numbers, report, reports
+from tests.collector.ingest.certificates import Authority
 from tests.collector.program import PATIENCE_S, Agent, Program, running
 
 
@@ -47,7 +50,7 @@ def send(program: Program, first: int, last: int) -> Agent:
 
 def test_a_report_is_shown_acknowledged_and_in_the_history(tmp_path: Path) -> None:
     with running(Program(tmp_path)) as program:
-        assert program.notified == "READY=1"
+        assert program.notified == ["READY=1"]
         with contextlib.closing(send(program, 1, 3)):
             assert program.get("/readyz").status_code == 200
             (group,) = program.get("/api/v1/capacity").json()["groups"]
@@ -94,6 +97,36 @@ def test_a_stop_stores_and_acknowledges_what_has_come(tmp_path: Path) -> None:
         assert program.stop() == 0
         agent.close()
     assert "collector stopped" in program.log.read_text()
+
+
+def test_systemd_s_watchdog_is_fed_while_micro_batches_are_judged(tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    try:
+        program.start(messages=4, WATCHDOG_USEC="200000")
+        assert set(program.notified) == {"READY=1", "WATCHDOG=1"}
+    finally:
+        program.stop(signal.SIGKILL)
+
+
+def test_with_certificates_both_listeners_speak_tls_and_agents_must_be_who_they_say(tmp_path: Path) -> None:
+    authority = Authority()
+    collector, agent_1 = authority.issue("collector", names=("collector", "localhost")), authority.issue(NODE)
+    for name, pem in (("ca", authority.pem), ("cert", collector.certificate), ("key", collector.key)):
+        (tmp_path / name).write_bytes(pem)
+    tls = f'[tls]\ncert = "{tmp_path / "cert"}"\nkey = "{tmp_path / "key"}"\nclient_ca = "{tmp_path / "ca"}"\n'
+    credentials = grpc.ssl_channel_credentials(authority.pem, agent_1.key, agent_1.certificate)
+    with running(Program(tmp_path, tls)) as program:
+        with contextlib.closing(Agent(program.grpc, credentials)) as agent:
+            agent.say(hello(), layout(), reports(recent(1)))
+            assert numbers(agent.hear("ack").ack.stored) == {EPOCH: [(1, 1)]}
+        with contextlib.closing(Agent(program.grpc, credentials)) as impostor:
+            impostor.say(hello("node-2"))
+            code, details = impostor.ending()
+            assert code is grpc.StatusCode.PERMISSION_DENIED
+            assert "expected one that names the node node-2" in details
+        trusted = ssl.create_default_context(cadata=authority.pem.decode())
+        port = program.http.rpartition(":")[2]
+        assert httpx.get(f"https://localhost:{port}/readyz", verify=trusted, timeout=PATIENCE_S).status_code == 200
 
 
 def test_a_second_collector_on_the_same_state_is_refused_with_the_reason(tmp_path: Path) -> None:

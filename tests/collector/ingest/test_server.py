@@ -98,7 +98,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 def call(channel: grpc.aio.Channel) -> Call:
-    return stubs.TelemetryStub(channel).Stream()  # type: ignore[return-value]
+    return stubs.TelemetryStub(channel).Stream()
 
 
 async def say(call: Call, *messages: pb.FromAgent) -> None:
