@@ -33,7 +33,7 @@ def test_a_single_block_is_passed_on_as_it_is() -> None:
 def test_neighbouring_numbers_of_a_source_become_one_span() -> None:
     a, b = Source("n1", "e1"), Source("n2", "e1")
     spans = [Span(a, 1, 2), Span(b, 7, 7), Span(a, 3, 3), Span(a, 9, 9)]
-    assert merged_spans(spans) == [Span(a, 1, 3), Span(a, 9, 9), Span(b, 7, 7)]
+    assert merged_spans(spans) == [Span(a, 1, 3), Span(b, 7, 7), Span(a, 9, 9)]
 
 
 def test_outcomes_add_up() -> None:
