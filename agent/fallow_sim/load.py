@@ -28,6 +28,7 @@ _MEMORY_TEMPERATURE = ((0.0, 0.1, 0.2, 0.55, 1.0), (45.0, 51.5, 55.0, 59.0, 66.0
 _LOADING_POWER, _PAUSED_POWER = 0.05, 0.085
 _IDLE_MEMORY = 5e-5  # of the limit: the driver shows 4 MiB of 80 GiB without any process
 _IDLE_HERTZ, _TOP_HERTZ, _MEMORY_HERTZ = 210e6, 1410e6, 1593e6
+_STEP_HERTZ = 15e6  # an A100's clock moves in steps
 
 
 class Readings(NamedTuple):
@@ -88,13 +89,14 @@ class Load:
             self._floor_watts[devices] + dynamic + (noise[:, 0] - 0.5) * (0.8 + 0.04 * dynamic),
             np.rint(np.interp(power, *_TEMPERATURE) + warmth),
             np.rint(np.interp(power, *_MEMORY_TEMPERATURE) + warmth),
-            np.where(busy & ~jobs.held, _TOP_HERTZ - 1e9 * np.maximum(power - 0.9, 0.0), _IDLE_HERTZ),
+            np.where(busy & ~jobs.held, _TOP_HERTZ - _STEP_HERTZ * np.rint(66 * np.maximum(power - 0.9, 0.0)), _IDLE_HERTZ),
             _MEMORY_HERTZ,
             0.0,
         )).astype(np.float32)
 
     def _counters(self, devices: Numbers, time: Floats, worked: Floats) -> NDArray[np.float64]:
-        energy = self._floor_watts[devices] * (time - self._since) + self._range_watts[devices] * worked
+        joules = self._floor_watts[devices] * (time - self._since) + self._range_watts[devices] * worked
+        energy = np.floor(joules * 1e3) / 1e3  # drivers count millijoules
         io_receive, io_transmit, link = np.floor(2e8 * worked), np.floor(1.5e8 * worked), np.floor(2e10 * worked)
         return _columns(len(devices), (energy, 0.01 * worked, 0.0, 0.0, io_receive, io_transmit, link, link))
 
