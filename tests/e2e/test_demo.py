@@ -5,6 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -33,16 +35,22 @@ def mark(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-def start(mark: str, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def started(mark: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    demo = subprocess.Popen(
         [sys.executable, str(DEMO), *arguments], env=environment(TMPDIR=mark), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )
+    try:
+        yield demo
+    finally:
+        demo.terminate()
+        demo.communicate(timeout=180)
 
 
 def test_the_demo_shows_this_machine_and_the_simulated_fleet_and_leaves_nothing_behind(mark: str) -> None:
-    demo = start(mark, "--seconds", "25")
-    said, _ = demo.communicate(timeout=180)
+    with started(mark, "--seconds", "25") as demo:
+        said, _ = demo.communicate(timeout=180)
     assert demo.returncode == 0, said
     assert socket.gethostname() in said
     assert "1 general" in said  # the host's own CPUs
@@ -55,23 +63,22 @@ def test_the_demo_shows_this_machine_and_the_simulated_fleet_and_leaves_nothing_
 
 
 def test_a_program_that_dies_is_named_with_its_last_words_and_the_others_are_stopped(mark: str) -> None:
-    demo = start(mark)
-
     def simulator() -> list[psutil.Process]:
         return [process for command, process in running(mark).items() if "fallow-sim" in command]
 
-    until(simulator, "the demo has started fallow-sim")[0].kill()
-    said, _ = demo.communicate(timeout=180)
+    with started(mark) as demo:
+        until(simulator, "the demo has started fallow-sim")[0].kill()
+        said, _ = demo.communicate(timeout=180)
     assert demo.returncode == 1
     assert "fallow-sim has ended with status -9. Its last lines:" in said
     assert running(mark) == {}
 
 
 def test_ctrl_c_ends_the_demo_in_good_order(mark: str) -> None:
-    demo = start(mark)
-    until(lambda: len(running(mark)) > 1, "the demo has started a program")
-    demo.send_signal(signal.SIGINT)
-    said, _ = demo.communicate(timeout=180)
+    with started(mark) as demo:
+        until(lambda: len(running(mark)) > 1, "the demo has started a program")
+        demo.send_signal(signal.SIGINT)
+        said, _ = demo.communicate(timeout=180)
     assert demo.returncode == 0, said
     assert said.endswith("stopped\n")
     assert running(mark) == {}
