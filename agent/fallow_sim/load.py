@@ -77,6 +77,7 @@ class Load:
         dynamic = power * self._range_watts[devices]
         compute = np.where(working, np.clip(jobs.compute + 0.04 * (noise[:, 1] - 0.5), 0.01, 1.0), 0.0)
         memory = np.where(busy, jobs.memory * np.where(loading, elapsed / LOADING_S, 1.0), 0.0)
+        throttled = np.maximum(power - 0.9, 0.0)
         warmth = self._warmth[devices] + 2 * (noise[:, 3] - 0.5)
         return _columns(len(devices), (
             np.where(working, np.floor(100 * np.interp(noise[:, 2], *_UTILIZATION)) / 100, 0.0),
@@ -89,7 +90,7 @@ class Load:
             self._floor_watts[devices] + dynamic + (noise[:, 0] - 0.5) * (0.8 + 0.04 * dynamic),
             np.rint(np.interp(power, *_TEMPERATURE) + warmth),
             np.rint(np.interp(power, *_MEMORY_TEMPERATURE) + warmth),
-            np.where(busy & ~jobs.held, _TOP_HERTZ - _STEP_HERTZ * np.rint(66 * np.maximum(power - 0.9, 0.0)), _IDLE_HERTZ),
+            np.where(busy & ~jobs.held, _TOP_HERTZ - _STEP_HERTZ * np.rint(66 * throttled), _IDLE_HERTZ),
             _MEMORY_HERTZ,
             0.0,
         )).astype(np.float32)
