@@ -125,7 +125,7 @@ class Node(msgspec.Struct, kw_only=True):
     devices: int
     phases: dict[str, int]
     readers: list["Reader"]
-    clock_skew_s: float | None  # of the agent's stamps against the collector's wall clock, the quickest transit included
+    clock_skew_s: float | None  # of the agent's stamps against our wall clock, the quickest transit included
     spool_pending: int | None  # reports that its agent held when it last said Hello
 
 
