@@ -47,7 +47,9 @@ def metric(name: str, value: float | None) -> str:
 
 
 def number(value: float | None, scale: float = 1.0, digits: int = 0) -> str:
-    return UNKNOWN if value is None else f"{value * scale:.{digits}f}"
+    if value is None:
+        return UNKNOWN
+    return f"{round(value * scale, digits) + 0.0:.{digits}f}"  # + 0.0: never "-0"
 
 
 def age(age_ms: int | None) -> str:
