@@ -68,8 +68,14 @@ class Fleet(Roster):
                 contiguous.append([])
             waves[wave].append(arrival)
             contiguous[wave].append(follows)
-        for reports, unbroken in zip(waves, contiguous, strict=True):
-            self._take(gather(reports), np.array(unbroken, dtype=np.bool_))
+        try:
+            for reports, unbroken in zip(waves, contiguous, strict=True):
+                self._take(gather(reports), np.array(unbroken, dtype=np.bool_))
+        except BaseException:
+            # What was admitted and not judged is missing evidence, whatever the numbers of the reports say.
+            for number in depth:
+                self.last_ms[self.nodes[number].rows] = -1
+            raise
 
     def _admit(self, arrival: Arrival) -> bool | None:
         """Whether the report follows on the node's last without a gap; None: not to be judged at all."""

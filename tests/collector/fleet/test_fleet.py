@@ -1,5 +1,7 @@
 """Reports into arrays: who may write which row, what is refused, what is known for how long."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -129,6 +131,31 @@ def test_a_report_that_was_judged_is_not_judged_again() -> None:
     watched.fleet.apply([old])
     assert watched.phase() == "idle"
     assert watched.fleet.judged("n1") == ("e1", 63)
+
+
+class Stumbling(Engine):
+    """Judges, but for once."""
+
+    stumbles = False
+
+    def observe(self, *reading: Any) -> None:
+        if self.stumbles:
+            raise ArithmeticError
+        super().observe(*reading)
+
+
+def test_readings_that_could_not_be_judged_are_missing_evidence() -> None:
+    engine = Stumbling(IdleSettings())
+    watched = Watched(engine=engine, fleet=Fleet(engine, WITNESSES))
+    watched.stays(62, IDLE)
+    assert watched.phase() == "idle"
+    engine.stumbles = True
+    watched.now += 1
+    with pytest.raises(ArithmeticError):
+        watched.says(BUSY)
+    engine.stumbles = False
+    watched.stays(1, IDLE)
+    assert watched.phase() == "verifying"
 
 
 def test_a_restarted_collector_knows_what_was_there_and_nothing_more() -> None:
