@@ -26,6 +26,10 @@ log = logging.getLogger(__name__)
 
 SPOOL_STOP_S = 4.0
 _HOUR_MS = 3_600_000
+_TROUBLE = frozenset({
+    EventKind.READER_FAILED, EventKind.READER_STUCK, EventKind.DEVICE_VANISHED, EventKind.SPOOL_DROPPED,
+    EventKind.SPOOL_UNUSABLE,
+})
 
 
 class Agent:
@@ -47,6 +51,7 @@ class Agent:
         self._counters = opened.counters()
         self._problem = ""
         self._streams = 0
+        self._notes = 0
         self._has_reported = False
         self._is_ready = False
         self._watchdog_s = watchdog_interval_s()
@@ -97,6 +102,10 @@ class Agent:
         log.info("agent stopped")
         return True
 
+    @property
+    def _is_streaming(self) -> bool:
+        return self._uplink.state is State.STREAMING
+
     # Readings
 
     def _report(self, now: float) -> None:
@@ -106,14 +115,14 @@ class Agent:
         report = self._epoch.report(self._sampling.sampler, now)
         self._spool.keep(report)
         self._tell(w.Sampled(report))
-        self._spool.flush(report.time_ms)
+        self._spool.flush(report.time_ms, sent=self._is_streaming)
         self._has_reported = True
 
     def _pulse(self, now: float) -> None:
         """About once a second, whether there is anything to report or not."""
-        # What else there is for the spool goes with the next report: a tick is one transaction.
+        # What else there is for the spool goes with the next report: a tick is at most one transaction.
         if self._send_events(now) or not self._sampling.sampler.devices:
-            self._spool.flush(self._epoch.time_ms(now))
+            self._spool.flush(self._epoch.time_ms(now), sent=self._is_streaming)
         self._say_how_it_is(now)
 
     def _send_events(self, now: float) -> bool:
@@ -133,7 +142,12 @@ class Agent:
         self._note(EventKind.CLOCK_STEPPED, "", f"the wall clock is {off_s:.1f} s off from where this run's began")
 
     def _note(self, kind: EventKind, device: str, message: str, times: int = 1) -> None:
-        log.info(line(kind, device=device or "-", message=message))
+        self._notes += 1
+        # Numbered, so that trouble that comes back is no repetition and the log's last word is true; a full spool
+        # drops at each commit.
+        number = {} if kind is EventKind.SPOOL_DROPPED else {"number": self._notes}
+        level = logging.WARNING if kind in _TROUBLE else logging.INFO
+        log.log(level, line(kind, device=device or "-", message=message, **number))
         self._epoch.note(kind, device, message, boot_clock(), times)
 
     def _inventory(self) -> None:
@@ -143,10 +157,10 @@ class Agent:
 
     def _tell(self, event: w.Event) -> None:
         now = boot_clock()
-        was_streaming = self._uplink.state is State.STREAMING
+        was_streaming = self._is_streaming
         for action in self._uplink.handle(event, now):
             self._perform(action, now)
-        if self._uplink.state is State.STREAMING and not was_streaming:
+        if self._is_streaming and not was_streaming:
             self._streams += 1  # numbered in the log, so that no line is held back as a repetition
             log.info(line("uplink streaming", stream=self._streams, collector=self._settings.collector))
         if isinstance(event, w.Lost) and was_streaming:

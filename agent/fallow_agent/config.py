@@ -12,14 +12,16 @@ from fallow_proto.settings import SettingsError, load
 
 DEFAULT_PATH = Path("/etc/fallow/agent.toml")
 PREFIX = "FALLOW_AGENT"
+RUN_DIR = "/run/fallow"
 AUTO = "auto"
 _NAME_LENGTH = 253  # the longest DNS name
+_READER_CHOICE = f"one of {', '.join((AUTO, *READERS))}"
 
 
 class Readers(msgspec.Struct, kw_only=True):
     enabled: list[str] = msgspec.field(default_factory=lambda: [AUTO])
     deadline_s: float = 5.0
-    run_dir: str = "/run/fallow"
+    run_dir: str = RUN_DIR
 
 
 class SpoolSettings(msgspec.Struct, kw_only=True):
@@ -61,7 +63,7 @@ class Settings(msgspec.Struct, kw_only=True):
 
 def read(path: Path | None) -> Settings:
     """Settings of a file (None: the default path if there is one) and of FALLOW_AGENT_… Raises ConfigError."""
-    if path is None and DEFAULT_PATH.exists():
+    if path is None and _is_there(DEFAULT_PATH):
         path = DEFAULT_PATH
     try:
         settings = load(Settings, path, PREFIX)
@@ -73,17 +75,29 @@ def read(path: Path | None) -> Settings:
     return settings
 
 
+def _is_there(path: Path) -> bool:
+    """Also when this user may not look: then it is for reading to fail, and not for the defaults to stand in."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def complaints(settings: Settings) -> list[str]:
     """What is wrong, a sentence each: the key, its value, what would be right."""
     found = [
         _name_fault("site", settings.site),
-        _name_fault("node", settings.node_name),
+        _name_fault("node" if settings.node else "node is not set, and the host name", settings.node_name),
         _between("interval_s", settings.interval_s, 0.1, 10.0),
         _between("readers.deadline_s", settings.readers.deadline_s, 0.1, 60.0),
         _between("spool.max_mib", settings.spool.max_mib, 1, 1 << 20),
         _between("spool.max_age_h", settings.spool.max_age_h, 0.01, 8_760.0),
-        _absolute("readers.run_dir", settings.readers.run_dir),
-        _absolute("spool.dir", settings.spool.dir),
+        _folder_fault("readers.run_dir", settings.readers.run_dir),
+        _folder_fault("spool.dir", settings.spool.dir),
+        "" if settings.readers.enabled else f"readers.enabled = [], expected {_READER_CHOICE}",
         *(_reader_fault(name) for name in settings.readers.enabled),
         _collector_fault(settings),
         _tls_fault(settings.tls),
@@ -127,14 +141,15 @@ def _between(key: str, value: float, low: float, high: float) -> str:
     return "" if low <= value <= high else f"{key} = {value}, expected {low:g} to {high:g}"
 
 
-def _absolute(key: str, path: str) -> str:
-    return "" if Path(path).is_absolute() else f"{key} = {path!r}, expected an absolute path"
+def _folder_fault(key: str, path: str) -> str:
+    good = Path(path).is_absolute() and path.isprintable()
+    return "" if good else f"{key} = {path!r}, expected an absolute path without control characters"
 
 
 def _reader_fault(name: str) -> str:
     if name in (AUTO, *READERS):
         return ""
-    return f"readers.enabled names {name!r}, expected one of {', '.join((AUTO, *READERS))}"
+    return f"readers.enabled names {name!r}, expected {_READER_CHOICE}"
 
 
 def _collector_fault(settings: Settings) -> str:
@@ -155,6 +170,7 @@ def _collector_fault(settings: Settings) -> str:
 def _tls_fault(tls: Tls) -> str:
     values = {"tls.ca": tls.ca, "tls.cert": tls.cert, "tls.key": tls.key}
     missing = [key for key, value in values.items() if not value]
-    if len(missing) in (0, 3):
-        return ""
-    return f"{' and '.join(missing)} not set, expected ca, cert and key together"
+    if len(missing) not in (0, 3):
+        return f"{' and '.join(missing)} not set, expected ca, cert and key together"
+    odd = next((key for key, value in values.items() if not value.isprintable()), "")
+    return f"{odd} = {values[odd]!r}, expected a path without control characters" if odd else ""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import grpc
 
+from fallow_agent import run_dir
 from fallow_agent.config import AUTO, Settings, host_and_port
 from fallow_agent.once import Seen, look
 from fallow_agent.readers.status import State
@@ -44,7 +45,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Each finding as soon as it is there."""
     for seen in look(settings):
         yield from _reader(seen, settings)
-    yield _run_dir(Path(settings.readers.run_dir))
+    yield _run_dir(Path(settings.readers.run_dir), os.environ.get("XDG_RUNTIME_DIR", ""))
     yield _spool(Path(settings.spool.dir), settings.spool.max_mib)
     yield _clock(time.time(), _kernel_clock_state)
     yield _collector(settings)
@@ -89,9 +90,15 @@ def _device(seen: Seen, uuid: str, subject: str) -> Iterator[Finding]:
             yield Finding(Mark.FAIL, subject, pb.Reason.Name(reason).removeprefix("REASON_").lower().replace("_", " "))
 
 
-def _run_dir(path: Path) -> Finding:
+def _run_dir(path: Path, own: str) -> Finding:
     if os.access(_nearest(path), os.W_OK):
         return Finding(Mark.OK, "[readers] run_dir", f"{path} can be written")
+    if (instead := run_dir.chosen(str(path), own)) != path:
+        return Finding(
+            Mark.WARN, "[readers] run_dir",
+            f"{path} is not there and cannot be made by user {os.geteuid()}, whose agent would use {instead}",
+            "good enough to try Fallow; a service has the folder made by its unit (RuntimeDirectory=)",
+        )
     return Finding(
         Mark.FAIL, "[readers] run_dir", f"{path} cannot be written by user {os.geteuid()}",
         "create it for this user, or set [readers] run_dir to another folder that outlives the agent",
@@ -118,7 +125,8 @@ def _spool(path: Path, max_mib: int) -> Finding:
 
 def _nearest(path: Path) -> Path:
     """The path, or the folder that it would be created in."""
-    return next((folder for folder in (path, *path.parents) if folder.exists()), path)
+    # Not Path.exists(), which raises where this user may not look.
+    return next((folder for folder in (path, *path.parents) if os.path.exists(folder)), path)  # noqa: PTH110
 
 
 def _clock(now: float, kernel_state: Callable[[], int]) -> Finding:

@@ -7,10 +7,11 @@ from time import monotonic
 
 REPEAT_S = 300.0
 _KEYS = 1_000
+_LONGEST = 1_000  # characters of one value
 
 
 def set_up() -> None:
-    """Lines to standard error. The journal stamps them; elsewhere they carry the time themselves."""
+    """Lines to standard error, each with its time: the journal's own is when it was received."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s level=%(levelname)s %(message)s"))
     handler.addFilter(Repeats(monotonic))
@@ -49,6 +50,8 @@ class Repeats(logging.Filter):
 
 def _quoted(value: object) -> str:
     text = str(value)
+    if len(text) > _LONGEST:  # a collector may give reasons of any length
+        text = f"{text[:_LONGEST]}… ({len(text)} characters)"
     if text and text.isprintable() and not set(text) & set(' ="'):
         return text
     return '"' + "".join(_escaped(character) for character in text) + '"'

@@ -1,5 +1,7 @@
 """`fallow-agent --once`: what the readers see now, without a collector and beside a running agent."""
 
+import contextlib
+import os
 import select
 import tempfile
 import time
@@ -21,6 +23,8 @@ from fallow_proto.v1 import telemetry_pb2 as pb
 BETWEEN_S = 1.0
 """Rates need two readings."""
 OPEN_S = 30.0
+PATIENCE_S = 10.0
+"""For a reader that does not answer, or whose lock another `--once` holds at this moment."""
 _UNKNOWN = "–"
 
 
@@ -42,9 +46,10 @@ def look(settings: Settings) -> list[Seen]:
     stuck = [seen for name in settings.reader_names if (seen := _stuck(name, configured))]
     with _own_run_dir(configured) as run_dir:
         zygote = Zygote()
-        limits = Limits(answer=settings.readers.deadline_s, open=OPEN_S)
+        limits = Limits(answer=settings.readers.deadline_s, open=OPEN_S, held_retry=0.5)
+        now = time.monotonic()
         looks = [
-            _Look(ReaderChild(name, zygote, run_dir, time.monotonic(), limits=limits))
+            _Look(ReaderChild(name, zygote, run_dir, now, limits=limits), now)
             for name in settings.reader_names
             if name not in {seen.name for seen in stuck}
         ]
@@ -62,18 +67,19 @@ def look(settings: Settings) -> list[Seen]:
 class _Look:
     """One reader's way through: opened, read, read again."""
 
-    def __init__(self, child: ReaderChild) -> None:
+    def __init__(self, child: ReaderChild, now: float) -> None:
         self.child = child
         self.seen = Seen(child.name, child.status)
         self.done = False
         self._readings = 0
         self._ask_at = 0.0
+        self._give_up = now + PATIENCE_S
 
     def step(self, now: float) -> None:
         for answer in self.child.tick(now):
             self._take(answer, now)
         if self.child.settled and self.child.status.state is not State.OK:
-            self.done = True
+            self.done = self.child.status.state is not State.STUCK or now >= self._give_up
         if not self.done and self.child.free and now >= self._ask_at:
             self._ask_at = now + BETWEEN_S
             self.child.ask(tuple(Group), now)
@@ -110,9 +116,9 @@ def _stop(children: list[ReaderChild]) -> None:
 def _own_run_dir(configured: Path) -> Iterator[Path]:
     """A place for locks that a running agent does not hold."""
     own = configured / "once"
-    try:
+    with contextlib.suppress(OSError):
         own.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    if not os.access(own, os.W_OK | os.X_OK):  # not there, or another user's
         with tempfile.TemporaryDirectory(prefix="fallow-once-") as made:
             yield Path(made)
     else:

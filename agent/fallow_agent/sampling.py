@@ -106,9 +106,15 @@ class Sampling:
             self._tick(now)
             self._pulse(now)
         finally:
-            deadlines = [child.deadline for child in self._children if child.deadline is not None]
-            wake_at = max(min(self.sampler.wake_at, now + 1.0, *deadlines), now + _SHORTEST_S)
-            self._timer = asyncio.get_running_loop().call_later(wake_at - now, self._step)
+            self._wake_up_in_time(now)
+
+    def _wake_up_in_time(self, now: float) -> None:
+        """Set the one timer for what is due next."""
+        if self._timer is not None:
+            self._timer.cancel()
+        deadlines = [child.deadline for child in self._children if child.deadline is not None]
+        wake_at = max(min(self.sampler.wake_at, now + 1.0, *deadlines), now + _SHORTEST_S)
+        self._timer = asyncio.get_running_loop().call_later(wake_at - now, self._step)
 
     def _tick(self, now: float) -> None:
         for child in self._children:
@@ -126,6 +132,7 @@ class Sampling:
         self._take(child, child.receive(now), now)
         if self.sampler.ready(now):
             self._ready(now)
+            self._wake_up_in_time(now)  # until now it was set for readers that would not have answered
 
     def _take(self, child: ReaderChild, answers: Sequence[Answer], now: float) -> None:
         for answer in answers:

@@ -104,6 +104,8 @@ def _apply_environment(
             if not _is_struct(inner):
                 raise SettingsError(f"environment variable {name}: there is no table [{key}]")
             table = table.setdefault(key, {})
+            if not isinstance(table, dict):
+                raise SettingsError(f"environment variable {name}: another sets {key} = {table!r}, expected a table")
         if path[-1] not in get_type_hints(inner):
             raise SettingsError(
                 f"environment variable {name}: unknown key {'.'.join(path)}; "

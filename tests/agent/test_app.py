@@ -29,6 +29,11 @@ def spooled(folder: Path) -> int:
     return int(count)
 
 
+def commit_time(folder: Path) -> int:
+    """When a running agent last committed, ns."""
+    return (folder / "spool.sqlite-wal").stat().st_mtime_ns
+
+
 def test_what_the_host_says_reaches_the_collector(tmp_path: Path) -> None:
     with Collector() as collector, AgentProcess(tmp_path, collector.address, "interval_s = 0.2") as agent:
         wait_for(lambda: len(collector.reports()) >= 5, "five reports")
@@ -87,12 +92,29 @@ def test_what_was_not_sent_is_sent_by_the_next_run(tmp_path: Path) -> None:
     assert spooled(again.spool) <= 3, "the last reports may not have been acknowledged yet"
 
 
-def test_killed_at_once_after_a_report_it_still_has_it(tmp_path: Path) -> None:
+def test_killed_while_its_collector_is_away_it_still_has_what_it_read(tmp_path: Path) -> None:
     with Collector(acknowledges=False) as collector, AgentProcess(tmp_path, collector.address) as agent:
-        wait_for(lambda: len(collector.reports()) >= 3, "three reports")
+        wait_for(lambda: len(collector.reports()) >= 2, "two reports")
+        sent = max(report.seq for report in collector.reports())
+        collector.stop()
+        wait_for(lambda: "uplink lost" in agent.log, "it knows")
+        for _ in range(2):  # one may have been under way
+            before = commit_time(agent.spool)
+            wait_for(lambda before=before: commit_time(agent.spool) > before, "a commit")  # type: ignore[misc]
         agent.process.kill()
         agent.process.wait(10.0)
-    assert spooled(agent.spool) >= 3
+    assert spooled(agent.spool) > sent
+
+
+def test_trouble_that_comes_back_is_told_again(tmp_path: Path) -> None:
+    with AgentProcess(tmp_path, NOBODY) as agent:
+        agent.wait_until_ready()
+        for times in (1, 2):
+            family = psutil.Process(agent.process.pid).children(recursive=True)
+            next(process for process in family if process.name() == "fallow-host").kill()
+            wait_for(lambda times=times: agent.log.count("reader_recovered") == times, "its reader is back")  # type: ignore[misc]
+            assert agent.log.count("reader host: its process was ended by SIGKILL") == times
+        assert agent.stop() == 0
 
 
 def test_after_a_cut_the_evidence_goes_on_where_it_was_judged(tmp_path: Path) -> None:

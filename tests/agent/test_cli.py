@@ -96,6 +96,13 @@ def test_once_works_beside_a_running_agent(tmp_path: Path) -> None:
         assert agent.stop() == 0
 
 
+def test_once_waits_for_another_once_and_does_not_call_its_reader_stuck(config: Path) -> None:
+    command = [sys.executable, "-m", "fallow_agent.cli", "--config", str(config), "--once"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=60.0)[0] for process in both]
+    assert [text.splitlines()[-1] for text in said] == ["reader host: ok"] * 2
+
+
 def test_once_without_a_device_says_so_and_fails(config: Path) -> None:
     config.write_text(config.read_text().replace('"host"', '"nvidia"'))
     done = run("--config", config, "--once", LD_LIBRARY_PATH="")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fallow_agent import config
 from fallow_agent.config import Settings, host_and_port, is_loopback, read
 from fallow_agent.errors import ConfigError
 from fallow_agent.readers.registry import READERS
@@ -55,6 +56,10 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         ("interval_s = 0.05", "interval_s = 0.05, expected 0.1 to 10"),
         ("interval_s = 11", "interval_s = 11.0, expected 0.1 to 10"),
         ("interval_s = nan", "interval_s = nan, expected 0.1 to 10"),
+        ('spool.dir = "/var/a\\u0000b"', r"spool.dir = '/var/a\\x00b', expected an absolute path without control"),
+        ('readers.run_dir = "run"', "readers.run_dir = 'run', expected an absolute path"),
+        ('tls = {ca = "/a", cert = "/b", key = "/\\u0000"}', "tls.key = .* without control characters"),
+        ("readers.enabled = []", r"readers.enabled = \[\], expected one of auto, nvidia, host"),
         ('interval_s = "1"', "interval_s: Expected `float`, got `str`"),
         ('collector = "collector"', "host and port are needed"),
         ('collector = "http://127.0.0.1:4917"', "collector = 'http://127.0.0.1:4917'"),
@@ -101,3 +106,21 @@ def test_addresses() -> None:
     assert host_and_port("collector:1") == ("collector", 1)
     assert all(map(is_loopback, ("localhost", "127.0.0.1", "127.1.2.3", "::1")))
     assert not any(map(is_loopback, ("collector", "10.0.0.1", "0.0.0.0", "localhost.example")))
+
+
+def test_a_host_name_that_is_no_name_for_a_node_is_said_to_be_the_host_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "a\udcffb")
+    with pytest.raises(ConfigError, match=r"node is not set, and the host name = .*expected a name without spaces"):
+        read(None)
+    assert config.complaints(Settings(node="n1")) == []
+
+
+def test_a_default_file_that_cannot_be_looked_at_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "agent.toml"
+    monkeypatch.setattr(config, "DEFAULT_PATH", path)
+    assert read(None) == Settings()
+    path.symlink_to(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read(None)

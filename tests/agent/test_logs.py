@@ -30,3 +30,9 @@ def test_other_lines_pass() -> None:
     repeats = Repeats(lambda: 0.0)
     records = [logging.LogRecord("x", logging.INFO, "", 0, text, (), None) for text in ("a", "b", "a")]
     assert [repeats.filter(record) for record in records] == [True, True, False]
+
+
+def test_a_value_of_any_length_is_one_line_of_bounded_length() -> None:
+    said = line("collector refused reports", reason="x" * 5_000)
+    assert said.endswith('x… (5000 characters)"')
+    assert len(said) < 1_100

@@ -64,11 +64,32 @@ def test_while_a_commit_is_under_way_what_comes_gathers_for_the_next(tmp_path: P
         spool = SpoolThread(slow, lambda _: None)
         for seq in range(1, 101):
             spool.keep(report(seq))
-            spool.flush(START_MS)
+            spool.flush(START_MS, sent=False)
             await asyncio.sleep(0)
         slow.answers.set()
         await spool.close(START_MS)
         assert slow.commits == 2
+
+    asyncio.run(run())
+
+
+def test_what_the_collector_was_sent_too_is_committed_together(tmp_path: Path) -> None:
+    async def run() -> None:
+        commits: asyncio.Queue[Committed] = asyncio.Queue()
+        spool = SpoolThread(opened(tmp_path), commits.put_nowait)
+        ticks = [
+            (0, True, True), (1_000, True, False), (2_999, True, False), (3_000, True, True), (4_000, True, False),
+            (4_001, False, True),  # the collector is away: nobody else has it
+            (-3_600_000, True, True),  # the wall clock was set back
+        ]
+        for seq, (at_ms, sent, commits_now) in enumerate(ticks, 1):
+            spool.keep(report(seq))
+            spool.flush(START_MS + at_ms, sent=sent)
+            if commits_now:
+                async with asyncio.timeout(20.0):
+                    await commits.get()
+        await spool.close(START_MS)
+        assert commits.empty(), "nothing was left for the end, and nothing was committed on its own"
 
     asyncio.run(run())
 
@@ -79,7 +100,7 @@ def test_a_disk_that_hangs_costs_bounded_memory_and_what_was_dropped_is_told(tmp
         slow = SlowSpool(tmp_path, 64 << 20, 1 << 60)
         spool = SpoolThread(slow, committed.append)
         spool.keep(report(1))
-        spool.flush(START_MS)
+        spool.flush(START_MS, sent=False)
         for seq in range(2, 102):
             spool.keep(report(seq, padding=MEMORY_BYTES // 50))
         slow.answers.set()

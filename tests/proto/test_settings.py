@@ -65,6 +65,11 @@ def test_a_mistake_in_the_environment_is_named(name: str, message: str) -> None:
     assert message in str(caught.value)
 
 
+def test_a_table_that_another_variable_sets_to_a_value_is_named() -> None:
+    with pytest.raises(SettingsError, match="T_SPOOL__MAX_MIB: another sets spool = 5, expected a table"):
+        load(Settings, None, "T", {"T_SPOOL": "5", "T_SPOOL__MAX_MIB": "1"})
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be read: No such file"):
         load(Settings, tmp_path / "none.toml", "T", {})

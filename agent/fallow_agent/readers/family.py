@@ -6,6 +6,7 @@ siblings are, and the kernel's list of children (/proc/PID/task/PID/children) is
 
 import mmap
 from collections.abc import Iterable
+from itertools import takewhile
 from struct import Struct
 
 _PID = Struct("<i")
@@ -20,4 +21,4 @@ def publish(pids: Iterable[int]) -> None:
 
 def pids() -> list[int]:
     """The agent, its zygote and all readers' processes; empty in a process that no zygote forked."""
-    return [pid for (pid,) in _PID.iter_unpack(_page[:]) if pid]
+    return [pid for (pid,) in takewhile(any, _PID.iter_unpack(_page[:]))]

@@ -5,6 +5,7 @@ Every call may raise pynvml.NVMLError; nvml_device.py judges its code.
 
 import ctypes
 from collections.abc import Callable, Iterable, Mapping
+from struct import Struct
 from typing import Any, NamedTuple
 
 import pynvml as nvml
@@ -26,14 +27,17 @@ from fallow_agent.readers.reader import Process
 
 Handle = Any  # pynvml's c_nvmlDevice_t
 
-_MEMBERS = {
-    nvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
-    nvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
-    nvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
-    nvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
-    nvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal",
-    nvml.NVML_VALUE_TYPE_SIGNED_INT: "siVal",
-    nvml.NVML_VALUE_TYPE_UNSIGNED_SHORT: "usVal",
+# nvmlFieldValue_t and the members of its nvmlValue_t, as nvml.h has them. The binding's own structures cost 50 µs a
+# device and second, most of it in Python code that runs at each access of a member.
+_FIELD_VALUE = Struct("@IIqqII8s")  # fieldId, scopeId, timestamp, latencyUsec, valueType, nvmlReturn, value
+_VALUES = {
+    nvml.NVML_VALUE_TYPE_DOUBLE: Struct("@d"),
+    nvml.NVML_VALUE_TYPE_UNSIGNED_INT: Struct("@I"),
+    nvml.NVML_VALUE_TYPE_UNSIGNED_LONG: Struct("@L"),
+    nvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: Struct("@Q"),
+    nvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: Struct("@q"),
+    nvml.NVML_VALUE_TYPE_SIGNED_INT: Struct("@i"),
+    nvml.NVML_VALUE_TYPE_UNSIGNED_SHORT: Struct("@H"),
 }
 _MHZ = 1e6
 
@@ -53,14 +57,14 @@ class Call(NamedTuple):
 def fields_of(handle: Handle) -> Call:
     """All field values that the device's driver knows, in one call."""
     try:
-        answers = _ask_fields(handle, FIELDS)
+        answers = FieldValues(FIELDS).ask(handle)
     except nvml.NVMLError as error:
         answers = dict.fromkeys(FIELDS, Answer(error.value))
     rows = choose(ROWS, answers)
-    fields = [field for row in rows for field in row.alternatives[0]]
+    fields = FieldValues([field for row in rows for field in row.alternatives[0]])
 
     def ask(handle: Handle) -> Told:
-        answers = _ask_fields(handle, fields)
+        answers = fields.ask(handle)
         values = settle(rows, answers)
         failure = failure_of((answer.code for answer in answers.values()), partial=bool(values))
         if failure is not None:
@@ -70,17 +74,45 @@ def fields_of(handle: Handle) -> Call:
     return Call(tuple(row.metric for row in rows), ask)
 
 
-def _ask_fields(handle: Handle, fields: Iterable[FieldId]) -> dict[FieldId, Answer]:
-    wanted = list(fields)
-    values = nvml.nvmlDeviceGetFieldValues(handle, wanted)
-    return {field: _answer(value) for field, value in zip(wanted, values, strict=True)}
+class FieldValues:
+    """Several field values of a device in one call."""
+
+    def __init__(self, fields: Iterable[FieldId]) -> None:
+        self._fields = tuple(fields)
+        # What the driver leaves as it was is a value that it did not give.
+        self._question = b"".join(
+            _FIELD_VALUE.pack(field, scope, 0, 0, 0, nvml.NVML_ERROR_UNKNOWN, b"") for field, scope in self._fields
+        )
+
+    def ask(self, handle: Handle) -> dict[FieldId, Answer]:
+        values = ctypes.create_string_buffer(self._question, len(self._question))
+        _check(_function("nvmlDeviceGetFieldValues")(handle, len(self._fields), values))
+        return {
+            field: _answer(kind, code, value)
+            for field, (_, _, _, _, kind, code, value) in zip(
+                self._fields, _FIELD_VALUE.iter_unpack(values), strict=True
+            )
+        }
 
 
-def _answer(value: Any) -> Answer:
-    member = _MEMBERS.get(value.valueType)
-    if value.nvmlReturn != nvml.NVML_SUCCESS or member is None:
-        return Answer(value.nvmlReturn)
-    return Answer(nvml.NVML_SUCCESS, getattr(value.value, member))
+def _answer(kind: int, code: int, value: bytes) -> Answer:
+    member = _VALUES.get(kind)
+    if code != nvml.NVML_SUCCESS or member is None:
+        return Answer(code)
+    return Answer(code, member.unpack_from(value)[0])
+
+
+def _function(name: str) -> Any:
+    """Of the library that the binding has loaded. Raises NVMLError where the library is older than it."""
+    try:
+        return getattr(nvml.nvmlLib, name)
+    except AttributeError:
+        raise nvml.NVMLError(nvml.NVML_ERROR_FUNCTION_NOT_FOUND) from None
+
+
+def _check(code: int) -> None:
+    if code != nvml.NVML_SUCCESS:
+        raise nvml.NVMLError(code)
 
 
 def _utilization(handle: Handle) -> Told:
@@ -162,17 +194,14 @@ class ProcessLists:
             return []
 
     def _running(self, handle: Handle, function: str) -> list[Process]:
-        call = getattr(nvml.nvmlLib, function, None)
-        if call is None:
-            raise nvml.NVMLError(nvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+        call = _function(function)
         while True:
             count = ctypes.c_uint(len(self._infos))
             code = call(handle, ctypes.byref(count), self._infos)
             if code != nvml.NVML_ERROR_INSUFFICIENT_SIZE or count.value <= len(self._infos):
                 break
             self._infos = (nvml.c_nvmlProcessInfo_v3_t * (2 * count.value))()  # more may start before the next try
-        if code != nvml.NVML_SUCCESS:
-            raise nvml.NVMLError(code)
+        _check(code)
         return [Process(info.pid, _memory_of(info.usedGpuMemory)) for info in self._infos[: count.value]]
 
 

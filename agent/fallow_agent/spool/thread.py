@@ -1,4 +1,4 @@
-"""The spool's one thread: the event loop never waits for the disk, and a tick is one transaction."""
+"""The spool's one thread: the event loop never waits for the disk, and a tick is at most one transaction."""
 
 import asyncio
 from collections import deque
@@ -10,6 +10,11 @@ from time import monotonic
 from fallow_agent.spool.item import Commit, Counters, Dropped, Item, Ranges, Refused, merge
 from fallow_agent.spool.spool import MEMORY_BYTES, Spool
 from fallow_proto.ranges import RangeSet
+
+TOGETHER_MS = 3_000
+"""While a collector takes what it is sent, the commits of so long are one: a third of the disk's writes and of their
+CPU time. An agent that is killed then lacks at most this much of what it had sent, and only if the collector dies with
+it does anybody miss that. While the collector is away, nothing else has the reports, and each tick is committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,7 @@ class SpoolThread:
         self._refusals: list[Refused] = []
         self._dropped = Dropped()
         self._commit: asyncio.Future[Committed] | None = None
+        self._begun_ms = 0
 
     def keep(self, item: Item) -> None:
         self._items.append(item)
@@ -58,12 +64,18 @@ class SpoolThread:
     def set_aside(self, refused: Refused) -> None:
         self._refusals.append(refused)
 
-    def flush(self, now_ms: int) -> None:
-        """Begin to commit what has gathered, unless a commit is under way: then the next call does."""
+    def flush(self, now_ms: int, *, sent: bool) -> None:
+        """Begin to commit what has gathered, unless a commit is under way: then a later call does.
+
+        sent: the collector takes it as well, so that there is time until TOGETHER_MS after the last commit.
+        """
+        if sent and abs(now_ms - self._begun_ms) < TOGETHER_MS:  # either way: the wall clock may have been set
+            return
         if self._commit is None and (self._items or self._trims or self._refusals):
             self._begin(now_ms)
 
     def _begin(self, now_ms: int) -> asyncio.Future[Committed]:
+        self._begun_ms = now_ms
         commit = Commit(list(self._items), [self._trims], self._refusals)
         dropped = self._dropped
         self._items.clear()

@@ -1,4 +1,8 @@
-"""The gRPC around the protocol: performs Dial, Send and HangUp, and tells what happened. It decides nothing."""
+"""The gRPC around the protocol: performs Dial, Send and HangUp, and tells what happened. It decides nothing.
+
+Messages are taken as bytes and parsed here: grpc.aio's own deserializer turns a malformed one into a stack trace in the
+log and a None, behind which the stream's end is waited for that may never come.
+"""
 
 import asyncio
 import contextlib
@@ -8,19 +12,22 @@ from pathlib import Path
 from typing import TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from fallow_agent.config import Settings
 from fallow_agent.uplink import words as w
 from fallow_agent.uplink.certificate import complaint
 from fallow_proto.v1 import telemetry_pb2 as pb
-from fallow_proto.v1.telemetry_pb2_grpc import TelemetryStub
 
 log = logging.getLogger(__name__)
 
-Stream: TypeAlias = "grpc.aio.StreamStreamCall[pb.FromAgent, pb.ToAgent]"
+Stream: TypeAlias = "grpc.aio.StreamStreamCall[pb.FromAgent, bytes]"
+Connect: TypeAlias = "grpc.aio.StreamStreamMultiCallable[pb.FromAgent, bytes]"
+
+METHOD = f"/{pb.DESCRIPTOR.services_by_name['Telemetry'].full_name}/Stream"
 
 WELCOME_S = 30.0
-"""A collector that takes the stream and does not answer within this is not one; 10,000 agents are welcomed in 20."""
+"""A collector that takes the stream and says no Welcome within this is not one; 10,000 agents are welcomed in 20."""
 
 OPTIONS = (
     ("grpc.keepalive_time_ms", 10_000),
@@ -28,6 +35,7 @@ OPTIONS = (
     # Without this a collector that hangs but whose kernel answers is noticed after 60 s only (grpcio 1.85).
     ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.bdp_probe", 0),  # a ping for each answer, to size a window that a report a second never fills
     ("grpc.min_reconnect_backoff_ms", 10_000),  # is also how long a connection may take
     ("grpc.enable_retries", 0),  # the protocol's own is the one that counts
     ("grpc.use_local_subchannel_pool", 1),  # each dial is a new attempt, whatever became of the last
@@ -92,7 +100,8 @@ class Channel:
         except OSError as error:
             return w.Lost(f"[tls] {error.filename} cannot be read: {error.strerror}", rejected=True)
         async with channel:
-            call = self._call = TelemetryStub(channel).Stream()
+            connect: Connect = channel.stream_stream(METHOD, pb.FromAgent.SerializeToString, bytes)
+            call = self._call = connect()
             writer = asyncio.create_task(self._write(call), name="uplink writer")
             try:
                 self._tell(w.Dialled())
@@ -119,12 +128,19 @@ class Channel:
 
     async def _read(self, call: Stream) -> w.Lost:
         try:
-            async with asyncio.timeout(WELCOME_S):
-                message = await call.read()
-            while isinstance(message, pb.ToAgent):  # else it is grpc.aio.EOF
-                self._tell(w.Received(message))
-                message = await call.read()
+            async with asyncio.timeout(WELCOME_S) as patience:
+                while isinstance(packet := await call.read(), bytes):  # else it is grpc.aio.EOF
+                    message = pb.ToAgent.FromString(packet)
+                    if message.HasField("welcome"):
+                        patience.reschedule(None)
+                    self._tell(w.Received(message))
             code, details = await call.code(), await call.details()
+        except DecodeError as error:
+            return w.Lost(
+                f"{self._settings.collector} sent what is no message of Fallow's ({error}); is that a Fallow "
+                "collector?",
+                rejected=True,
+            )
         except TimeoutError:
             return w.Lost(
                 f"no Welcome from {self._settings.collector} within {WELCOME_S:.0f} s; is that a Fallow collector?",

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -146,6 +147,61 @@ def test_a_collector_that_does_not_read_lets_the_wire_take_only_so_much() -> Non
         return before
 
     assert asyncio.run(run()) < 200, "80 MB were to be sent"
+
+
+class Babbler(grpc.GenericRpcHandler):
+    """Answers every call with packets of its own and then stays on the line."""
+
+    def __init__(self, *packets: bytes) -> None:
+        self._packets = packets
+        self.done = threading.Event()
+        self._server = grpc.server(ThreadPoolExecutor(1))
+        self._server.add_generic_rpc_handlers((self,))
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        def answer(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+            yield from self._packets
+            self.done.wait(20.0)
+
+        return grpc.stream_stream_rpc_method_handler(answer)
+
+    def stop(self) -> None:
+        self.done.set()
+        self._server.stop(grace=0).wait()
+
+
+WELCOME = pb.ToAgent(welcome=pb.Welcome(wire=1)).SerializeToString()
+
+
+@pytest.mark.parametrize("before", [(), (WELCOME,)])
+def test_a_collector_that_says_what_is_no_message_is_left(
+    before: tuple[bytes, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    babbler = Babbler(*before, b"\xff\xff\xff")
+    try:
+        events = told(Settings(collector=babbler.address), lost)
+    finally:
+        babbler.stop()
+    assert len([event for event in events if isinstance(event, w.Received)]) == len(before)
+    loss = events[-1]
+    assert isinstance(loss, w.Lost)
+    assert f"{babbler.address} sent what is no message of Fallow's" in loss.reason
+    assert loss.rejected
+    assert caplog.text == "", "no stack trace"
+
+
+def test_a_collector_that_talks_and_never_says_welcome_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fallow_agent.uplink.channel.WELCOME_S", 0.2)
+    babbler = Babbler(pb.ToAgent().SerializeToString(), pb.ToAgent(ack=pb.Ack()).SerializeToString())
+    try:
+        events = told(Settings(collector=babbler.address), lost)
+    finally:
+        babbler.stop()
+    assert len([event for event in events if isinstance(event, w.Received)]) == 2
+    assert isinstance(events[-1], w.Lost)
+    assert "no Welcome" in events[-1].reason
 
 
 def test_with_tls_on_both_sides_it_speaks(tmp_path: Path) -> None:
