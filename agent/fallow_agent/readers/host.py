@@ -49,6 +49,8 @@ class HostReader:
     ) -> None:
         self._proc = proc
         self._sys = sys
+        self._cgroups = sys / "fs/cgroup"
+        self._pressure_file = proc / "pressure/cpu"
         self._machine_id = machine_id
         self._node = node or socket.gethostname()
         self._cores = cores
@@ -112,7 +114,7 @@ class HostReader:
             "cpu_busy_cores": use.busy_with_others_work * cores if use and cores else None,
             "cpu_pressure_ratio": self._pressure(),
             "memory_available_bytes": memory.available,
-            "job_processes": host_jobs.count(self._sys / "fs/cgroup"),
+            "job_processes": host_jobs.count(self._cgroups),
         }
         return [Reading(self._uuid, {name: float(value) for name, value in values.items() if value is not None})]
 
@@ -133,4 +135,4 @@ class HostReader:
         return {pid: value for pid, value in seconds.items() if value is not None}
 
     def _pressure(self) -> float | None:
-        return host_cpu.pressure_ratio(self._proc / "pressure/cpu")
+        return host_cpu.pressure_ratio(self._pressure_file)
