@@ -102,9 +102,9 @@ def test_reports_older_than_the_evidence_follow_in_the_backlog() -> None:
             await until(lambda: all(cohort.nodes[0].newest >= 30 for cohort in fleet))
             await cut.__aexit__(None, None, None)
             async with serving(server, port):
-                await until(lambda: len(server.hellos) == 2 and all(
-                    hi >= 30 for stored in server.stored.values() for lo, hi in stored if lo == 1
-                ) and len(server.stored) == 2)
+                await until(lambda: len(server.stored) == 2 and not any(
+                    list(stored.missing(1, 30)) for stored in server.stored.values()
+                ))
 
         cut = serving(silent)
         port = await cut.__aenter__()
