@@ -198,6 +198,12 @@ class Accounts(RuleBasedStateMachine):
     def declare(self, uuid: str, device_class: str) -> None:
         self.first.fleet.declare(uuid, "a", "s1", "nvidia", "x", device_class)
 
+    @rule(row=st.integers(0, 9), allocation=st.integers(0, 3), service=st.integers(0, 3))
+    def commit(self, row: int, allocation: int, service: int) -> None:
+        fleet = self.first.fleet
+        if row < fleet.count:
+            fleet.allocation[row], fleet.service[row] = allocation, service
+
     @rule(uuid=st.sampled_from(["a0", "n1g0", "never"]))
     def retire(self, uuid: str) -> None:
         row = self.first.fleet.find(uuid)
