@@ -126,6 +126,7 @@ def _spool(path: Path, max_mib: int) -> Finding:
 def _nearest(path: Path) -> Path:
     """The path, or the folder that it would be created in."""
     # Not Path.exists(), which raises where this user may not look.
+    # Path.exists raises where one may not look.
     return next((folder for folder in (path, *path.parents) if os.path.exists(folder)), path)  # noqa: PTH110
 
 

@@ -93,4 +93,4 @@ def occupant_of(pid: int, users: Mapping[int, str], proc: Path = Path("/proc")) 
     except OSError:  # another user's process: its short name has to do
         name = facts.get("Name", "")
         return Occupant(name, user, whole=len(name) < _SHORT_NAME)
-    return Occupant(os.path.basename(executable.removesuffix(" (deleted)")), user)  # noqa: PTH119
+    return Occupant(os.path.basename(executable.removesuffix(" (deleted)")), user)  # noqa: PTH119  # text

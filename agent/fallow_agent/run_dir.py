@@ -14,5 +14,6 @@ from fallow_agent.config import RUN_DIR
 def chosen(configured: str, own: str, default: str = RUN_DIR) -> Path:
     """The folder to use. own: $XDG_RUNTIME_DIR, empty where there is none. What was set on purpose is not replaced."""
     folder = Path(configured)
+    # Path.exists raises where one may not look.
     can_be_had = os.path.exists(folder) or os.access(folder.parent, os.W_OK | os.X_OK)  # noqa: PTH110
     return Path(own, "fallow") if own and configured == default and not can_be_had else folder

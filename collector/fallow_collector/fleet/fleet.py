@@ -84,7 +84,6 @@ class Fleet(Roster):
             return None
         follows = arrival.previous == node.judged_seq and node.judged_seq > 0
         node.judged_seq, node.judged_ms = arrival.seq, arrival.time_ms
-        node.heard = arrival.receipt
         offset = arrival.receipt - arrival.time_ms / 1000
         if node.offset is not None:
             offset = min(offset, node.offset + CLOCK_DRIFT * (arrival.receipt - node.offset_at))

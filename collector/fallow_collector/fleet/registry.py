@@ -64,7 +64,6 @@ class Node:
     name: str
     site: str = ""
     agent_version: str = ""
-    boot_id: str = ""
     epoch: str = ""
     interval_s: float = 1.0
     connected: bool = False
@@ -77,7 +76,6 @@ class Node:
     # The least of (receipt − stamp) in this epoch: what a report without delay shows. Seconds.
     offset: float | None = None
     offset_at: float = 0.0
-    heard: float | None = None  # receipt of the newest report or Hello
 
 
 class Seen(msgspec.Struct, frozen=True):

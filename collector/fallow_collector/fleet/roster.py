@@ -113,10 +113,9 @@ class Roster:
         if hello.epoch != node.epoch:
             node.epoch, node.judged_seq, node.judged_ms, node.offset = hello.epoch, 0, 0, None
             self.good_until_ms[node.rows] = -1  # another epoch's clock
-        node.site, node.agent_version, node.boot_id = hello.site, hello.agent_version, hello.boot_id
+        node.site, node.agent_version = hello.site, hello.agent_version
         node.interval_s = hello.interval_s
         node.connected = True
-        node.heard = receipt
         node.readers = [ReaderState(r.name, r.state, r.since_ms, r.message) for r in hello.readers]
         node.spool_pending = sum(r.hi - r.lo + 1 for e in hello.spooled for r in e.ranges)
         gone = set(node.rows)
