@@ -12,7 +12,9 @@ from fallow_collector.fleet.roster import NOBODY
 from fallow_collector.idle import phase
 from fallow_collector.idle.assess import Assessment, Presence
 from fallow_collector.idle.engine import Engine
+from fallow_proto.states import Allocation
 
+FREE = phase.ALLOCATIONS.index(Allocation.FREE)
 FRESH_S = 0.05
 """How old a snapshot may be when it is used for another answer: a micro-batch's length."""
 
@@ -65,13 +67,22 @@ class View:
     def _make(self, now: float, wall: float) -> Snapshot:
         fleet, count = self._fleet, self._fleet.count
         age_s = fleet.age_s(now)
+        owned = fleet.owned()
         assessment = self._engine.assess(count, Presence(
-            age_s, fleet.interval_s[:count], fleet.present[:count], fleet.allocation[:count], fleet.service[:count],
+            age_s, fleet.interval_s[:count], fleet.present[:count], owned, fleet.service[:count], self._shared(owned),
         ))
         self._note_changes(assessment.phase, wall)
         return Snapshot(
             now, wall, self._revision, assessment, age_s, self._since.copy(), fleet.alive[:count] & ~self._split()
         )
+
+    def _shared(self, owned: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Hosts of which somebody holds an accelerator: whoever does needs the host as well."""
+        owner, count = self._fleet.owner, self._fleet.count
+        host = self._fleet.host[:count]
+        held = np.zeros(len(self._fleet.nodes) + 1, dtype=np.bool_)  # the last: nobody's
+        held[owner[:count][(owned != FREE) & ~host]] = True
+        return host & held[owner[:count]]
 
     def _split(self) -> NDArray[np.bool_]:
         """Devices that are there as their partitions, and must not be counted beside them."""

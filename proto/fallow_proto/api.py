@@ -125,6 +125,7 @@ class Node(msgspec.Struct, kw_only=True):
     devices: int
     phases: dict[str, int]
     readers: list["Reader"]
+    rack: str | None
     clock_skew_s: float | None  # of the agent's stamps against our wall clock, the quickest transit included
     spool_pending: int | None  # reports that its agent held when it last said Hello
 
@@ -217,3 +218,5 @@ class Problem(msgspec.Struct, kw_only=True):
     title: str
     status: int
     detail: str
+    code: str | msgspec.UnsetType = msgspec.UNSET  # for programs: a value of fallow_proto.dispatch.Fault
+    uuids: list[str] | msgspec.UnsetType = msgspec.UNSET  # the devices that it is about

@@ -79,6 +79,10 @@ METRICS: tuple[Metric, ...] = (
         "Of these, the ones that configuration says hold nothing (display servers, driver daemons).",
         fold=Fold.MIN, high=1e6,
     ),
+    Metric(
+        "processes_cpu_seconds_total", "CPU time of the processes that use the device, while they live.",
+        kind=_COUNTER, group=Group.MEDIUM,
+    ),
     # Power and heat
     Metric("power_watts", "Power drawn now.", fold=Fold.MAX, high=20_000.0, otel="hw.power"),
     Metric("energy_joules_total", "Energy used since the driver was loaded.", kind=_COUNTER, otel="hw.energy"),

@@ -36,6 +36,7 @@ class Allocation(StrEnum):
     RESERVED = "reserved"
     LEASED = "leased"
     RELEASING = "releasing"
+    UNKNOWN = "unknown"  # the scheduler that owns it has not said so lately
 
 
 class Service(StrEnum):
@@ -84,3 +85,8 @@ class EventKind(StrEnum):
     SPOOL_DROPPED = "spool_dropped"
     SPOOL_UNUSABLE = "spool_unusable"  # its disk cannot be used: what waits is in memory, and ends with the agent
     CLOCK_STEPPED = "clock_stepped"
+    # What the collector itself did or found
+    LEASE_EXPIRED = "lease_expired"
+    RELEASE_STUCK = "release_stuck"  # a lease has ended, and its device is still in use
+    FENCE_REFUSED = "fence_refused"  # the node has a higher token than the collector
+    QUARANTINED = "quarantined"  # several leases on the node failed at once

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+
 from fallow_collector.fleet.arrival import Arrival, decode
 from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.fleet.layouts import bind
@@ -122,7 +124,7 @@ class Watched:
         count = self.fleet.count
         return self.engine.assess(count, Presence(
             self.fleet.age_s(self.now), self.fleet.interval_s[:count], self.fleet.present[:count],
-            self.fleet.allocation[:count], self.fleet.service[:count],
+            self.fleet.owned(), self.fleet.service[:count], np.zeros(count, dtype=np.bool_),
         ))
 
     def phase(self, row: int = 0) -> str:

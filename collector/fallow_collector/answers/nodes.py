@@ -28,6 +28,7 @@ def node(fleet: Fleet, snapshot: Snapshot, which: Node) -> api.Node:
                        message=r.message)
             for r in which.readers
         ],
+        rack=which.rack or None,
         clock_skew_s=None if which.offset is None else snapshot.now - which.offset - snapshot.as_of,
         spool_pending=which.spool_pending,
     )

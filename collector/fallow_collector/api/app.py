@@ -1,6 +1,7 @@
 """The HTTP API as one ASGI application."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from litestar import Litestar
@@ -26,8 +27,10 @@ ROUTES = (
 )
 
 
-def make_app(answers: Answers, tokens: Tokens | None, version: str, loopback_only: bool = True) -> ASGIApp:
-    """The API over `answers`, for any ASGI server.
+def make_app(
+    answers: Answers, tokens: Tokens | None, version: str, loopback_only: bool = True, **parts: object
+) -> ASGIApp:
+    """The API over `answers`, for any ASGI server. parts: whoever else answers, by the names that routes ask for.
 
     tokens None: nobody has to say who they are, and then, unless `loopback_only` is off, only requests whose Host is a
     loopback name or address are answered.
@@ -39,6 +42,7 @@ def make_app(answers: Answers, tokens: Tokens | None, version: str, loopback_onl
             "answers": Provide(lambda: answers, sync_to_thread=False),
             "executor": Provide(lambda: executor, sync_to_thread=False),
             "tokens": Provide(lambda: tokens, sync_to_thread=False),
+            **{name: Provide(partial(lambda part: part, part), sync_to_thread=False) for name, part in parts.items()},
         },
         exception_handlers={
             **dict.fromkeys(problems.STATUS_OF, problems.of_own),

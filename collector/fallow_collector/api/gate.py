@@ -1,8 +1,8 @@
 """Who gets in: everything is refused but what one table lets through, before any route is looked up.
 
-| tokens | GET | other methods | GET /healthz |
+| tokens | asking | other methods | GET /healthz |
 |---|---|---|---|
-| set | read or admin | admin | open |
+| set | read or more | as NEEDED says | open |
 | none, loopback only | Host is a loopback | Host is a loopback, no foreign Origin | Host is a loopback |
 | none, open | open | no foreign Origin | open |
 
@@ -25,6 +25,15 @@ from fallow_proto import api
 
 LOG = logging.getLogger(__name__)
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+NEEDED: tuple[tuple[str, Role], ...] = (
+    ("/api/v1/fit", Role.READ),  # questions with a body
+    ("/api/v1/kubernetes/", Role.READ),
+    ("/api/v1/leases", Role.LEASE),
+    ("/api/v1/ledgers/", Role.LEASE),
+    ("", Role.ADMIN),
+)
+"""The role that a method which is not safe needs, by the start of the path; the first that matches counts."""
 
 
 class Knock(NamedTuple):
@@ -54,9 +63,16 @@ def judge(knock: Knock, tokens: Sequence[Token] | None, loopback_only: bool) -> 
     token = find(presented.strip(), tokens) if scheme.lower() == "bearer" else None
     if token is None:
         return _denied(401, "the token is not in [auth] tokens_file; expected one made with fallow token new")
-    if knock.method not in SAFE_METHODS and token.role is not Role.ADMIN:
-        return _denied(403, f"token {token.name} has role {token.role}; {knock.method} needs role {Role.ADMIN}")
+    needed = needs(knock.method, knock.path)
+    if not token.role.covers(needed):
+        return _denied(403, f"token {token.name} has role {token.role}; {knock.method} {knock.path} needs {needed}")
     return Verdict(token.name, None)
+
+
+def needs(method: str, path: str) -> Role:
+    if method in SAFE_METHODS:
+        return Role.READ
+    return next(role for start, role in NEEDED if path.startswith(start))
 
 
 def _without_tokens(knock: Knock, loopback_only: bool) -> api.Problem | None:
@@ -112,7 +128,8 @@ class Gate:
             if verdict.problem is not None:
                 await _refuse(verdict.problem, send)
                 return
-            if knock.method not in SAFE_METHODS:
+            scope.setdefault("state", {})["caller"] = verdict.who
+            if needs(knock.method, knock.path) is not Role.READ:
                 LOG.info("event=change method=%s path=%r token=%s", knock.method, knock.path, verdict.who or "-")
         await self._app(scope, receive, send)
 

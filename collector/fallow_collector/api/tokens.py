@@ -24,8 +24,15 @@ LOG = logging.getLogger(__name__)
 
 
 class Role(StrEnum):
-    READ = "read"  # may GET
+    """Each may what the ones before it may."""
+
+    READ = "read"  # may ask
+    LEASE = "lease"  # may reserve and lease devices, and say what a scheduler has allocated
     ADMIN = "admin"  # may everything
+
+    def covers(self, other: "Role") -> bool:
+        ranks = list(Role)
+        return ranks.index(self) >= ranks.index(other)
 
 
 class Token(NamedTuple):
@@ -51,7 +58,8 @@ def parse(text: str, where: str) -> tuple[Token, ...]:
             valid = msgspec.convert(entry, _Entry)
         except msgspec.ValidationError as error:
             raise SettingsError(
-                f"{where}: token {name}: {error}; expected {{ role = \"read\" or \"admin\", sha256 = 64 hex digits }}"
+                f"{where}: token {name}: {error}; expected {{ role = \"read\", \"lease\" or \"admin\", "
+                f"sha256 = 64 hex digits }}"
             ) from error
         tokens.append(Token(name, valid.role, bytes.fromhex(valid.sha256)))
     if not tokens:

@@ -24,6 +24,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     unsupported: tuple[str, ...] = ()
     conditions: tuple[str, ...] = ()
     mode: str = ""
+    link_domain: str = ""
 
     @property
     def judged_under(self) -> str:
@@ -47,6 +48,7 @@ def identity_of(device: pb.Device) -> Identity:
         unsupported=tuple(device.unsupported),
         conditions=tuple(device.conditions),
         mode=device.mode,
+        link_domain=device.link_domain,
     )
 
 
@@ -63,6 +65,7 @@ class Node:
     number: int
     name: str
     site: str = ""
+    rack: str = ""
     agent_version: str = ""
     epoch: str = ""
     interval_s: float = 1.0

@@ -12,6 +12,7 @@ from fallow_proto.metrics import NAMES
 from fallow_proto.v1 import telemetry_pb2 as pb
 
 NOBODY = np.int32(-1)
+OWN_LEDGER = "fallow"
 
 
 class GroupKey(NamedTuple):
@@ -37,9 +38,13 @@ class Registrar(Protocol):
 class Roster:
     """Rows below `count` are in use unless not `alive`.
 
-    owner, parent, group: int32, the node's number, the parent's row (NOBODY: none), position in `groups`. values:
-    float64[capacity, metrics], NaN unknown, good until the agent's stamp good_until_ms. seen_at: float64, when by the
-    collector's clock the newest fast reading would have come in without delay, −inf: none. allocation, service: uint8.
+    host: bool, a host's CPUs. owner, parent, group: int32, the node's number, the parent's row (NOBODY: none), position
+    in `groups`. values: float64[capacity, metrics], NaN unknown, good until the agent's stamp good_until_ms. seen_at:
+    float64, when by the collector's clock the newest fast reading would have come in without delay, −inf: none.
+
+    allocation, imported, service: uint8, positions in the axes of idle.phase: what our own leases say, what the
+    scheduler that owns the device says, and what operators say. ledger: int16, position in `ledgers` of whose it is to
+    hand out. allocated_at: float64, when by the collector's clock what `owned` says became so.
     """
 
     def __init__(self, registrar: Registrar) -> None:
@@ -52,6 +57,7 @@ class Roster:
         self._series: dict[Series, int] = {}
         self.groups: list[GroupKey] = []
         self._group: dict[GroupKey, int] = {}
+        self.ledgers: list[str] = [OWN_LEDGER]
         self.declared_class: dict[int, str] = {}
         self.rows_revision = 0  # rises when a row is added or retired
         self.changed: set[int] = set()  # rows whose Seen differs from what was last kept
@@ -101,6 +107,12 @@ class Roster:
             self.series.append(tags)
         return position
 
+    def owned(self, rows: "slice | NDArray[np.integer] | int | None" = None) -> NDArray[np.uint8]:
+        """uint8, the allocation of rows (default: all) that counts: our own lease, else what its scheduler says."""
+        which = slice(self.count) if rows is None else rows
+        own = self.allocation[which]
+        return np.where(own != 0, own, self.imported[which])
+
     def device_class(self, row: int) -> str:
         """What was declared wins over what the agent says: only a site knows that its machine is a super-computer."""
         return self.declared_class.get(row) or self.identities[row].device_class
@@ -113,7 +125,7 @@ class Roster:
         if hello.epoch != node.epoch:
             node.epoch, node.judged_seq, node.judged_ms, node.offset = hello.epoch, 0, 0, None
             self.good_until_ms[node.rows] = -1  # another epoch's clock
-        node.site, node.agent_version = hello.site, hello.agent_version
+        node.site, node.rack, node.agent_version = hello.site, hello.rack, hello.agent_version
         node.interval_s = hello.interval_s
         node.connected = True
         node.readers = [ReaderState(r.name, r.state, r.since_ms, r.message) for r in hello.readers]
@@ -207,8 +219,9 @@ class Roster:
 
     def _identify(self, row: int) -> None:
         identity = self.identities[row]
+        self.host[row] = identity.device_class == "general"
         self._registrar.identify(
-            row, frozenset(identity.unsupported), identity.conditions, identity.device_class == "general"
+            row, frozenset(identity.unsupported), identity.conditions, bool(self.host[row])
         )
 
     def _regroup(self, row: int) -> None:
@@ -247,6 +260,7 @@ class Roster:
     alive: NDArray[np.bool_]
     present: NDArray[np.bool_]
     declared: NDArray[np.bool_]
+    host: NDArray[np.bool_]
     owner: NDArray[np.int32]
     parent: NDArray[np.int32]
     group: NDArray[np.int32]
@@ -257,12 +271,16 @@ class Roster:
     seen_at: NDArray[np.float64]
     allocation: NDArray[np.uint8]
     service: NDArray[np.uint8]
+    imported: NDArray[np.uint8]
+    ledger: NDArray[np.int16]
+    allocated_at: NDArray[np.float64]
 
 
 _ARRAYS: tuple[tuple[str, str, int, float], ...] = (
     ("alive", "?", 0, False),
     ("present", "?", 0, False),
     ("declared", "?", 0, False),
+    ("host", "?", 0, False),
     ("owner", "i4", 0, -1),
     ("parent", "i4", 0, -1),
     ("group", "i4", 0, 0),
@@ -273,4 +291,7 @@ _ARRAYS: tuple[tuple[str, str, int, float], ...] = (
     ("seen_at", "f8", 0, -np.inf),
     ("allocation", "u1", 0, 0),
     ("service", "u1", 0, 0),
+    ("imported", "u1", 0, 0),
+    ("ledger", "i2", 0, 0),
+    ("allocated_at", "f8", 0, -np.inf),
 )

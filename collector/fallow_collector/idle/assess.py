@@ -7,25 +7,44 @@ from numpy.typing import NDArray
 
 from fallow_collector.idle import phase
 from fallow_collector.idle.reasons import BIT as REASON
-from fallow_collector.idle.reasons import NONE
+from fallow_collector.idle.reasons import NONE, where
 from fallow_collector.idle.settings import IdleSettings
-from fallow_proto.states import Freshness, Health
+from fallow_proto.states import Allocation, Freshness, Health, Service
 
 LIVE, STALE, LOST, ABSENT = map(
     phase.FRESHNESSES.index, (Freshness.LIVE, Freshness.STALE, Freshness.LOST, Freshness.ABSENT)
 )
+CORDONED = phase.SERVICES.index(Service.CORDONED)
+
+_ALLOCATION_REASON = {
+    Allocation.FREE: NONE,
+    Allocation.RESERVED: REASON["reserved"],
+    Allocation.LEASED: REASON["leased"],
+    Allocation.RELEASING: REASON["releasing"],
+    Allocation.UNKNOWN: REASON["ledger_stale"],
+}
+_SERVICE_REASON = {
+    Service.IN_SERVICE: NONE,
+    Service.CORDONED: REASON["cordoned"],
+    Service.DRAINING: REASON["draining"],
+    Service.MAINTENANCE: REASON["maintenance"],
+}
+_OF_ALLOCATION = np.array([_ALLOCATION_REASON[word] for word in phase.ALLOCATIONS], dtype=np.uint64)
+_OF_SERVICE = np.array([_SERVICE_REASON[word] for word in phase.SERVICES], dtype=np.uint64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Presence:
     """What the fleet knows of n devices. age_s float64[n], of the newest reading, inf: none; interval_s float64[n],
-    between readings; present bool[n], in its node's last Hello; allocation, service uint8[n], axes of phase.LOOKUP."""
+    between readings; present bool[n], in its node's last Hello; allocation, service uint8[n], axes of phase.LOOKUP;
+    shared bool[n], a host whose accelerators somebody holds."""
 
     age_s: NDArray[np.float64]
     interval_s: NDArray[np.float64]
     present: NDArray[np.bool_]
     allocation: NDArray[np.uint8]
     service: NDArray[np.uint8]
+    shared: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,12 +68,17 @@ def assess(settings: IdleSettings, state: NDArray[np.void], presence: Presence) 
     live = freshness == LIVE
     health = np.where(live, state["health"], phase.HEALTHS.index(Health.UNKNOWN)).astype(np.uint8)
     occupancy = np.where(live, state["occupancy"], phase.UNKNOWN).astype(np.uint8)
+    service = np.where(presence.shared, np.maximum(presence.service, CORDONED), presence.service)
     of_silence = np.array([NONE, REASON["stale"], REASON["lost"], REASON["absent"]], dtype=np.uint64)[freshness]
+    of_owners = (
+        _OF_ALLOCATION[presence.allocation] | _OF_SERVICE[presence.service]
+        | where(presence.shared, "accelerator_leased")
+    )
     return Assessment(
         freshness=freshness,
         health=health,
         occupancy=occupancy,
-        phase=phase.LOOKUP[presence.allocation, freshness, health, presence.service, occupancy],
-        reasons=np.where(live, state["reasons"], of_silence),
+        phase=phase.LOOKUP[presence.allocation, freshness, health, service, occupancy],
+        reasons=np.where(live, state["reasons"], of_silence) | of_owners,
         low=state["low"],
     )

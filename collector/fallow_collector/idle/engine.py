@@ -5,13 +5,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fallow_collector.idle import baseline
+from fallow_collector.idle import baseline, phase
 from fallow_collector.idle.assess import Assessment, Presence, assess
 from fallow_collector.idle.judge import step
 from fallow_collector.idle.reasons import BIT as REASON
 from fallow_collector.idle.reasons import NONE
 from fallow_collector.idle.settings import IdleSettings
-from fallow_collector.idle.state import BIT, FRESH, STATE, BaseSource, FloorSource, Reading
+from fallow_collector.idle.state import BIT, FRESH, NEVER, STATE, BaseSource, FloorSource, Reading
 
 
 class Learned(NamedTuple):
@@ -79,6 +79,30 @@ class Engine:
         after = step(self.settings, self.state[rows], reading)
         baseline.learn(self.settings, after, self._histogram, rows, reading)
         self.state[rows] = after
+
+    def restart(self, rows: NDArray[np.integer], short: bool = False) -> None:
+        """Their windows start with the next reading: what was seen before does not count any more.
+
+        short: the holder has released them, and confirm_after_release_s is enough once they are seen clean.
+        """
+        state = self.state
+        state["run_start_ms"][rows] = NEVER
+        state["run_readings"][rows] = 0
+        state["still_since_ms"][rows] = NEVER
+        state["short"][rows] = short
+        confirmed = rows[state["occupancy"][rows] == phase.CONFIRMED]
+        state["occupancy"][confirmed] = phase.QUIET
+        state["reasons"][confirmed] |= REASON["window"]
+
+    def clean(self, rows: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Whether each was quiet and clean at its newest reading since its window was started."""
+        started: NDArray[np.bool_] = self.state["run_start_ms"][rows] != NEVER
+        return started
+
+    def still_s(self, rows: NDArray[np.integer], last_ms: NDArray[np.int64]) -> NDArray[np.float64]:
+        """For how long neither the device nor its holder has done anything, up to its newest reading."""
+        since = self.state["still_since_ms"][rows]
+        return np.where(since == NEVER, 0.0, (last_ms - since) / 1000)
 
     def assess(self, count: int, presence: Presence) -> Assessment:
         return assess(self.settings, self.state[:count], presence)

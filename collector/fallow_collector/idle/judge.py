@@ -14,7 +14,7 @@ from fallow_collector.idle import host, phase
 from fallow_collector.idle.reasons import BIT as REASON
 from fallow_collector.idle.reasons import NONE, where
 from fallow_collector.idle.settings import IdleSettings
-from fallow_collector.idle.state import BIT, JUDGED_BY_MEMORY, NEVER, FloorSource, Reading, Side
+from fallow_collector.idle.state import BIT, JUDGED_BY_MEMORY, MOVERS, NEVER, FloorSource, Reading, Side
 from fallow_proto.states import Health
 from fallow_proto.v1 import telemetry_pb2 as pb
 
@@ -38,6 +38,8 @@ BY_WIRE_REASON: dict[int, tuple[str, int]] = {
 }
 _WIRE_REASON = np.array([REASON[name] if name else NONE for name, _ in BY_WIRE_REASON.values()], dtype=np.uint64)
 _WIRE_HEALTH = np.array([health for _, health in BY_WIRE_REASON.values()], dtype=np.uint8)
+
+MOVE_S = 30.0  # longer than two readings of the slowest of MOVERS are apart
 
 DRAIN_P2P = 3.0  # nvmlDeviceGpuRecoveryAction_t: the device works, its links to others are not to be used
 
@@ -68,6 +70,7 @@ def step(settings: IdleSettings, before: NDArray[np.void], reading: Reading) -> 
 
     _runs(settings, state, reading, known=unknown == NONE, clean=clean)
     _occupy(settings, state, reading, known=unknown == NONE, clean=clean)
+    _stillness(state, reading, known=unknown == NONE)
     low, lowers = _confidence(reading, activity)
     state["low"] = low
     state["learnable"] = ~reading.host & clean & activity.still & (reading.reasons == pb.REASON_OK)
@@ -91,6 +94,8 @@ def _forget_gaps(state: NDArray[np.void], reading: Reading) -> None:
     state["side"][broken & (state["side"] == Side.QUIET)] = Side.UNDECIDED
     state["run_start_ms"][broken] = NEVER
     state["run_readings"][broken] = 0
+    state["short"][broken] = False
+    state["still_since_ms"][broken] = NEVER
     state["conflict_since_ms"][broken] = NEVER
     state["grey_since_ms"][broken] = NEVER
     state["energy_moved_ms"][broken] = reading.time_ms[broken]
@@ -238,7 +243,8 @@ def _runs(settings: IdleSettings, state: NDArray[np.void], reading: Reading, kno
 
 def _occupy(settings: IdleSettings, state: NDArray[np.void], reading: Reading, known: Bools, clean: Bools) -> None:
     lasting = state["left_idle"] | (reading.time_ms - state["busy_since_ms"] >= settings.unmanaged_s * 1000)
-    confirmed = (reading.time_ms - state["run_start_ms"] >= settings.confirm_s * 1000) & (
+    window_s = np.where(state["short"], settings.confirm_after_release_s, settings.confirm_s)
+    confirmed = (reading.time_ms - state["run_start_ms"] >= window_s * 1000) & (
         state["run_readings"] >= settings.confirm_readings
     )
     active = state["side"] == Side.ACTIVE
@@ -247,6 +253,24 @@ def _occupy(settings: IdleSettings, state: NDArray[np.void], reading: Reading, k
         [phase.UNKNOWN, phase.ACTIVE, phase.BRIEFLY_ACTIVE, phase.RESIDENT, phase.BRIEFLY_RESIDENT, phase.CONFIRMED],
         phase.QUIET,
     )
+
+
+def _stillness(state: NDArray[np.void], reading: Reading, known: Bools) -> None:
+    """Keeps how long neither the device nor its holder has done anything: a checkpoint is written at utilization 0.
+
+    A movement counts as one of the last MOVE_S at most, so that a burst after a long rest is not averaged away.
+    """
+    values = np.stack([reading[name] for name in MOVERS], axis=1)
+    moved = np.isfinite(values) & (values != state["mover"])
+    seconds = np.clip((reading.time_ms[:, None] - state["mover_ms"]) / 1000, 1.0, MOVE_S)
+    allowed = np.array(list(MOVERS.values())) * seconds
+    at_rest = ~moved | ((values > state["mover"]) & (values - state["mover"] <= allowed))
+    known = known & np.isfinite(reading["processes_cpu_seconds_total"])
+    still = known & at_rest.all(axis=1) & (state["side"] == Side.QUIET)
+    since = np.where(state["still_since_ms"] == NEVER, reading.time_ms, state["still_since_ms"])
+    state["still_since_ms"] = np.where(still, since, NEVER)
+    state["mover"] = np.where(moved, values, state["mover"])
+    state["mover_ms"] = np.where(moved, reading.time_ms[:, None], state["mover_ms"])
 
 
 def _confidence(reading: Reading, activity: _Activity) -> tuple[Bools, NDArray[np.uint64]]:

@@ -44,6 +44,7 @@ TABLE: tuple[Row, ...] = (
     Row(Phase.RELEASING, allocation=(Allocation.RELEASING,)),
     Row(Phase.ABSENT, freshness=(Freshness.ABSENT,)),
     Row(Phase.UNKNOWN, freshness=(Freshness.STALE, Freshness.LOST)),
+    Row(Phase.UNKNOWN, allocation=(Allocation.UNKNOWN,)),
     Row(Phase.FAULTY, health=(Health.FAILED,)),
     Row(Phase.UNKNOWN, health=(Health.UNKNOWN,)),
     Row(Phase.UNKNOWN, occupancy=(UNKNOWN,)),

@@ -22,6 +22,12 @@ REASONS: tuple[Reason, ...] = (
            "the device comes back, or `fallow retire` it"),
     Reason("lost", "its node has been silent for longer than lost_s", "the node's agent reports again"),
     Reason("stale", "its newest reading is older than stale_s", "the node's agent reports again"),
+    # Who owns it
+    Reason("leased", "a lease, or a job of the scheduler that owns it, holds it", "the lease is released, or expires"),
+    Reason("reserved", "it is reserved for a lease that is not committed", "the reservation is released, or expires"),
+    Reason("releasing", "its lease has ended, and it has not been seen clean since", "its holder's work ends"),
+    Reason("ledger_stale", "the ledger of the scheduler that owns it is old or could not be read",
+           "the scheduler's allocations are imported again"),
     # The device and its driver
     Reason("device_lost", "its driver says that it has fallen off the bus", "reset the device or restart the node"),
     Reason("reset_required", "its driver says that it must be reset", "reset the device"),
@@ -44,6 +50,12 @@ REASONS: tuple[Reason, ...] = (
     Reason("conflict", "its witnesses disagree: no work to be seen, and yet the power of work",
            "utilization and power agree again"),
     Reason("undecided", "neither quiet nor active since it was first seen", "one clearly quiet or active reading"),
+    # Service
+    Reason("maintenance", "it is inside a maintenance window", "the window ends"),
+    Reason("draining", "it is being drained: no new work", "`fallow uncordon`"),
+    Reason("accelerator_leased", "an accelerator of this host is reserved or leased, and the host with it",
+           "the lease ends"),
+    Reason("cordoned", "it is cordoned: no new work", "`fallow uncordon`, or the cordon expires"),
     # Work
     Reason("active", "it is working", "the work ends"),
     Reason("process_present", "a process has it open", "the process ends"),

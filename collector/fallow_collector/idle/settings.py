@@ -31,6 +31,16 @@ class IdleSettings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_o
     frozen_s: float = 15.0
     power_grey_s: float = 600.0  # clean and still, but clocks pinned: quiet after this long
 
+    # After a lease. The shorter window counts when the holder released and the device was seen clean.
+    confirm_after_release_s: float = 10.0
+    reserve_ttl_s: float = 30.0  # of a reservation that does not say; at most 300 are granted
+    release_stuck_s: float = 600.0  # in use for so long after its lease: work that nobody owns
+    ledger_stale_s: float = 10.0  # an imported ledger older than this says nothing
+
+    # A lease that does nothing: quiet for so long, and not in its first minutes.
+    reclaim_idle_s: float = 1800.0
+    reclaim_grace_s: float = 300.0
+
     # Activity. On the Seren cluster moving the utilization cut from 0 to 20 % moves the idle share by 0.6 points only.
     utilization_off_ratio: float = 0.05
     utilization_on_ratio: float = 0.10

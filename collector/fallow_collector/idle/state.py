@@ -11,6 +11,16 @@ from numpy.typing import NDArray
 
 NEVER = np.int64(-1)
 
+MOVERS = {
+    "io_receive_bytes_total": 2.0**20,
+    "io_transmit_bytes_total": 2.0**20,
+    "link_receive_bytes_total": 2.0**20,
+    "link_transmit_bytes_total": 2.0**20,
+    "processes_cpu_seconds_total": 0.01,
+}
+"""Counters that tell a pause from the end of work, and how much a second each may move while nothing is done: reading a
+device costs some bytes on its bus, and a waiting process some CPU time."""
+
 
 class Side(IntEnum):
     """Hysteresis: a grey reading keeps the side that the device was on."""
@@ -47,6 +57,10 @@ STATE = np.dtype([
     ("run_readings", "i4"),
     ("busy_since_ms", "i8"),  # of the unbroken run of readings that were not so
     ("left_idle", "?"),  # that run ended a confirmed idleness
+    ("short", "?"),  # its holder released it: the shorter window is enough
+    ("still_since_ms", "i8"),  # of the unbroken run in which neither it nor its holder did anything
+    ("mover", "f8", (len(MOVERS),)),  # each of MOVERS when it last moved
+    ("mover_ms", "i8", (len(MOVERS),)),
     ("conflict_since_ms", "i8"),
     ("grey_since_ms", "i8"),
     ("energy_moved_ms", "i8"),
@@ -72,7 +86,8 @@ FRESH = np.zeros(1, dtype=STATE)
 for _name in STATE.names or ():
     if _name.endswith("_ms"):
         FRESH[_name] = NEVER
-for _name in ("energy_joules", "processes", "floor_watts", "limit_watts", "base_bytes", "busy_peak", "free_least"):
+for _name in ("energy_joules", "processes", "mover", "floor_watts", "limit_watts", "base_bytes", "busy_peak",
+              "free_least"):
     FRESH[_name] = np.nan
 
 WITNESSES = (
@@ -91,6 +106,7 @@ WITNESSES = (
     "cpu_pressure_ratio",
     "memory_available_bytes",
     "job_processes",
+    *MOVERS,
 )
 """Metrics that a judgement looks at, in the order of Reading.values' columns."""
 

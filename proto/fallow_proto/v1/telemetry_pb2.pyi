@@ -89,6 +89,8 @@ class FromAgent(_message.Message):
     LAYOUT_FIELD_NUMBER: _builtins.int
     REPORTS_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
+    FENCED_FIELD_NUMBER: _builtins.int
+    LEDGER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """first on the stream; again whenever inventory, readers or the spool's epochs change"""
@@ -101,6 +103,14 @@ class FromAgent(_message.Message):
     def reports(self) -> Global___Reports: ...
     @_builtins.property
     def events(self) -> Global___Events: ...
+    @_builtins.property
+    def fenced(self) -> Global___Fenced:
+        """the answer to every Fence"""
+
+    @_builtins.property
+    def ledger(self) -> Global___Ledger:
+        """what a scheduler's own node daemon says is allocated here"""
+
     def __init__(
         self,
         *,
@@ -108,12 +118,14 @@ class FromAgent(_message.Message):
         layout: Global___Layout | None = ...,
         reports: Global___Reports | None = ...,
         events: Global___Events | None = ...,
+        fenced: Global___Fenced | None = ...,
+        ledger: Global___Ledger | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "hello", b"hello", "kind", b"kind", "layout", b"layout", "reports", b"reports"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "fenced", b"fenced", "hello", b"hello", "kind", b"kind", "layout", b"layout", "ledger", b"ledger", "reports", b"reports"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "hello", b"hello", "kind", b"kind", "layout", b"layout", "reports", b"reports"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "fenced", b"fenced", "hello", b"hello", "kind", b"kind", "layout", b"layout", "ledger", b"ledger", "reports", b"reports"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "layout", "reports", "events"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "layout", "reports", "events", "fenced", "ledger"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -127,6 +139,7 @@ class ToAgent(_message.Message):
     ACK_FIELD_NUMBER: _builtins.int
     REFUSE_FIELD_NUMBER: _builtins.int
     RESEND_FIELD_NUMBER: _builtins.int
+    FENCE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """the answer to the stream's first Hello"""
@@ -143,6 +156,10 @@ class ToAgent(_message.Message):
     def resend(self) -> Global___Resend:
         """a store lost these before they settled: send them again"""
 
+    @_builtins.property
+    def fence(self) -> Global___Fence:
+        """who owns devices of this node from now on"""
+
     def __init__(
         self,
         *,
@@ -150,12 +167,13 @@ class ToAgent(_message.Message):
         ack: Global___Ack | None = ...,
         refuse: Global___Refuse | None = ...,
         resend: Global___Resend | None = ...,
+        fence: Global___Fence | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "kind", b"kind", "refuse", b"refuse", "resend", b"resend", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "fence", b"fence", "kind", b"kind", "refuse", b"refuse", "resend", b"resend", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "kind", b"kind", "refuse", b"refuse", "resend", b"resend", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "fence", b"fence", "kind", b"kind", "refuse", b"refuse", "resend", b"resend", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["welcome", "ack", "refuse", "resend"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["welcome", "ack", "refuse", "resend", "fence"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -222,6 +240,8 @@ class Hello(_message.Message):
     DEVICES_FIELD_NUMBER: _builtins.int
     READERS_FIELD_NUMBER: _builtins.int
     INTERVAL_S_FIELD_NUMBER: _builtins.int
+    FENCES_FIELD_NUMBER: _builtins.int
+    RACK_FIELD_NUMBER: _builtins.int
     wire: _builtins.int
     """fallow_proto.WIRE of the sender"""
     agent_version: _builtins.str
@@ -233,6 +253,8 @@ class Hello(_message.Message):
     """of this run of the agent; reports and events are numbered within it"""
     interval_s: _builtins.float
     """between live reports"""
+    rack: _builtins.str
+    """as configured; empty: not known"""
     @_builtins.property
     def spooled(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochRanges]:
         """what the spool still holds, this epoch and older ones"""
@@ -243,6 +265,10 @@ class Hello(_message.Message):
 
     @_builtins.property
     def readers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reader]: ...
+    @_builtins.property
+    def fences(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceFence]:
+        """the highest token of each device that the node ever took"""
+
     def __init__(
         self,
         *,
@@ -256,10 +282,12 @@ class Hello(_message.Message):
         devices: _abc.Iterable[Global___Device] | None = ...,
         readers: _abc.Iterable[Global___Reader] | None = ...,
         interval_s: _builtins.float = ...,
+        fences: _abc.Iterable[Global___DeviceFence] | None = ...,
+        rack: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "boot_id", b"boot_id", "devices", b"devices", "epoch", b"epoch", "interval_s", b"interval_s", "node", b"node", "readers", b"readers", "site", b"site", "spooled", b"spooled", "wire", b"wire"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "boot_id", b"boot_id", "devices", b"devices", "epoch", b"epoch", "fences", b"fences", "interval_s", b"interval_s", "node", b"node", "rack", b"rack", "readers", b"readers", "site", b"site", "spooled", b"spooled", "wire", b"wire"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -286,6 +314,7 @@ class Device(_message.Message):
     UNSUPPORTED_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
+    LINK_DOMAIN_FIELD_NUMBER: _builtins.int
     uuid: _builtins.str
     """the vendor's own, else made of node and PCI address; unique in the fleet"""
     vendor: _builtins.str
@@ -309,6 +338,8 @@ class Device(_message.Message):
     reader: _builtins.str
     mode: _builtins.str
     """what changes the baseline beside the driver, e.g. "mig=0 ecc=1" """
+    link_domain: _builtins.str
+    """devices with the same one reach each other over their own links; empty: not known"""
     @_builtins.property
     def unsupported(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """metric names that the vendor declares not to exist on this device"""
@@ -335,10 +366,11 @@ class Device(_message.Message):
         unsupported: _abc.Iterable[_builtins.str] | None = ...,
         conditions: _abc.Iterable[_builtins.str] | None = ...,
         mode: _builtins.str = ...,
+        link_domain: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_minor", b"_minor", "minor", b"minor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_minor", b"_minor", "conditions", b"conditions", "device_class", b"device_class", "driver_version", b"driver_version", "index", b"index", "minor", b"minor", "mode", b"mode", "model", b"model", "parent", b"parent", "partition_profile", b"partition_profile", "pci_bus_id", b"pci_bus_id", "reader", b"reader", "serial", b"serial", "unsupported", b"unsupported", "uuid", b"uuid", "vendor", b"vendor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_minor", b"_minor", "conditions", b"conditions", "device_class", b"device_class", "driver_version", b"driver_version", "index", b"index", "link_domain", b"link_domain", "minor", b"minor", "mode", b"mode", "model", b"model", "parent", b"parent", "partition_profile", b"partition_profile", "pci_bus_id", b"pci_bus_id", "reader", b"reader", "serial", b"serial", "unsupported", b"unsupported", "uuid", b"uuid", "vendor", b"vendor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__minor: _TypeAlias = _typing.Literal["minor"]  # noqa: Y015
     _WhichOneofArgType__minor: _TypeAlias = _typing.Literal["_minor", b"_minor"]  # noqa: Y015
@@ -753,3 +785,147 @@ class Resend(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Resend: _TypeAlias = Resend  # noqa: Y015
+
+@_typing.final
+class DeviceFence(_message.Message):
+    """The owner of a device: no lower token is valid from now on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    LEASE_ID_FIELD_NUMBER: _builtins.int
+    HOLDER_FIELD_NUMBER: _builtins.int
+    device: _builtins.str
+    """uuid"""
+    token: _builtins.int
+    """below 2^53; strictly rises per device"""
+    held: _builtins.bool
+    """false: the lease of this token has ended, and the token is worth nothing"""
+    lease_id: _builtins.str
+    holder: _builtins.str
+    def __init__(
+        self,
+        *,
+        device: _builtins.str = ...,
+        token: _builtins.int = ...,
+        held: _builtins.bool = ...,
+        lease_id: _builtins.str = ...,
+        holder: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "held", b"held", "holder", b"holder", "lease_id", b"lease_id", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeviceFence: _TypeAlias = DeviceFence  # noqa: Y015
+
+@_typing.final
+class Fence(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FENCES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fences(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceFence]: ...
+    def __init__(
+        self,
+        *,
+        fences: _abc.Iterable[Global___DeviceFence] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fences", b"fences"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fence: _TypeAlias = Fence  # noqa: Y015
+
+@_typing.final
+class Fenced(_message.Message):
+    """What the node keeps of these devices after a Fence. A higher token than the one sent means that it was refused; a
+    device that is missing here could not be kept.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FENCES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def fences(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceFence]: ...
+    def __init__(
+        self,
+        *,
+        fences: _abc.Iterable[Global___DeviceFence] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fences", b"fences"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fenced: _TypeAlias = Fenced  # noqa: Y015
+
+@_typing.final
+class Ledger(_message.Message):
+    """All allocations of one scheduler on this node, read from its own daemon here (kubelet's PodResources API)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    AGE_S_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    ALLOCATIONS_FIELD_NUMBER: _builtins.int
+    OWNED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"kubernetes" """
+    age_s: _builtins.float
+    """between the reading and this message"""
+    problem: _builtins.str
+    """not empty: it could not be read, and what is allocated is not known"""
+    @_builtins.property
+    def allocations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Allocation]: ...
+    @_builtins.property
+    def owned(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """uuids of the devices that this scheduler hands out, allocated or not"""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        age_s: _builtins.float = ...,
+        problem: _builtins.str = ...,
+        allocations: _abc.Iterable[Global___Allocation] | None = ...,
+        owned: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_s", b"age_s", "allocations", b"allocations", "name", b"name", "owned", b"owned", "problem", b"problem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Ledger: _TypeAlias = Ledger  # noqa: Y015
+
+@_typing.final
+class Allocation(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: _builtins.int
+    HOLDER_FIELD_NUMBER: _builtins.int
+    device: _builtins.str
+    """uuid"""
+    holder: _builtins.str
+    """e.g. namespace/pod"""
+    def __init__(
+        self,
+        *,
+        device: _builtins.str = ...,
+        holder: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "holder", b"holder"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Allocation: _TypeAlias = Allocation  # noqa: Y015

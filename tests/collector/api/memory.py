@@ -238,5 +238,5 @@ def _node(ones: list[api.Device]) -> api.Node:
         phases=dict(Counter(one.phase for one in ones)),
         readers=[api.Reader(name="nvidia", state="stuck", since=SINCE, message="nvmlDeviceGetPowerUsage hangs")]
         if name == "gpu-01" else [api.Reader(name="host", state="ok", since=SINCE, message="")],
-        clock_skew_s=0.002 if live else None, spool_pending=17 if live else None,
+        rack=None, clock_skew_s=0.002 if live else None, spool_pending=17 if live else None,
     )

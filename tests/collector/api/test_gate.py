@@ -48,7 +48,7 @@ def test_with_tokens_everything_but_healthz_needs_one(path: str) -> None:
 def test_the_refusal_names_the_token_and_the_role_it_lacks() -> None:
     verdict = judge(knock("POST", authorization=f"Bearer {READ.secret}"), TOKENS, True)
     assert verdict.problem is not None
-    assert verdict.problem.detail == "token ci has role read; POST needs role admin"
+    assert verdict.problem.detail == "token ci has role read; POST /api/v1/capacity needs admin"
 
 
 @pytest.mark.parametrize(("host", "expected"), [

@@ -37,7 +37,7 @@ def test_two_minted_secrets_differ_and_are_not_in_their_lines() -> None:
 @pytest.mark.parametrize(("text", "expected"), [
     ("ci = {", "is not TOML"),
     ("# nothing", "holds no token"),
-    (f'ci = {{ role = "root", sha256 = "{DIGEST}" }}', r"token ci: .*expected \{ role = \"read\" or \"admin\""),
+    (f'ci = {{ role = "root", sha256 = "{DIGEST}" }}', r"token ci: .*role = \"read\", \"lease\" or \"admin\""),
     ('ci = { role = "read", sha256 = "secret" }', "64 hex digits"),
     ('ci = { role = "read" }', "token ci: .*sha256"),
     (f'ci = {{ role = "read", sha256 = "{DIGEST}", rolle = "" }}', "unknown field"),

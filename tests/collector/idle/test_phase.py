@@ -26,7 +26,7 @@ def test_only_one_combination_of_the_axes_is_idle() -> None:
 
 def test_a_commitment_outlives_silence_and_faults() -> None:
     for allocation, *rest in EVERY:
-        if allocation is not Allocation.FREE:
+        if allocation not in (Allocation.FREE, Allocation.UNKNOWN):
             assert look(allocation, *rest) == allocation.value  # type: ignore[arg-type]
 
 
@@ -34,6 +34,11 @@ def test_nothing_is_said_of_a_silent_device_but_that_it_is_unknown() -> None:
     for axes in EVERY:
         if axes[0] is Allocation.FREE and axes[1] in (Freshness.STALE, Freshness.LOST):
             assert look(*axes) is Phase.UNKNOWN
+
+
+def test_a_device_whose_scheduler_is_silent_is_never_called_idle_or_leased() -> None:
+    found = {look(*axes) for axes in EVERY if axes[0] is Allocation.UNKNOWN}
+    assert found == {Phase.ABSENT, Phase.UNKNOWN}
 
 
 def test_every_phase_can_be_reached() -> None:
