@@ -1,6 +1,6 @@
 """The fleet at a moment, judged: what every answer is made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -36,16 +36,21 @@ class Snapshot:
 
 
 class View:
-    """Makes snapshots, and numbers the changes between them. clocks: monotonic and unix seconds."""
+    """Makes snapshots, and numbers the changes between them. clocks: monotonic and unix seconds.
+
+    prepare: called with both before each snapshot is made, to bring up to date what time alone changes in the fleet.
+    """
 
     def __init__(
-        self, fleet: Fleet, engine: Engine, monotonic: Callable[[], float], wall: Callable[[], float]
+        self, fleet: Fleet, engine: Engine, monotonic: Callable[[], float], wall: Callable[[], float],
+        prepare: Sequence[Callable[[float, float], None]] = (),
     ) -> None:
         self.epoch = uuid4().hex
         self._fleet = fleet
         self._engine = engine
         self._monotonic = monotonic
         self._wall = wall
+        self._prepare = prepare
         self._phase = np.zeros(0, dtype=np.uint8)
         self._since = np.zeros(0, dtype=np.float64)
         self._last: Snapshot | None = None
@@ -65,6 +70,8 @@ class View:
         return self.now()
 
     def _make(self, now: float, wall: float) -> Snapshot:
+        for prepare in self._prepare:
+            prepare(now, wall)
         fleet, count = self._fleet, self._fleet.count
         age_s = fleet.age_s(now)
         owned = fleet.owned()

@@ -15,6 +15,7 @@ from fallow_collector.api.documents import document
 from fallow_collector.api.gate import Gate
 from fallow_collector.api.query import BadQuery, no_others
 from fallow_collector.api.tokens import Tokens
+from fallow_collector.faulted import Faulted
 
 MAX_BODY_BYTES = 32 * 2**20  # a declaration of some 200,000 devices
 HISTORY_THREADS = 2  # so many slow questions to the store at once; more of them wait
@@ -46,6 +47,7 @@ def make_app(
         },
         exception_handlers={
             **dict.fromkeys(problems.STATUS_OF, problems.of_own),
+            Faulted: problems.of_fault,
             HTTPException: problems.of_http,
             RecursionError: problems.of_nesting,
             Exception: problems.of_unexpected,

@@ -10,7 +10,9 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from fallow_collector.api.answers import Refused, Unavailable, Unknown
 from fallow_collector.api.query import BadQuery
+from fallow_collector.faulted import Faulted
 from fallow_proto import api
+from fallow_proto.dispatch import Fault
 
 LOG = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -22,6 +24,23 @@ STATUS_OF: dict[type[Exception], int] = {
     Unavailable: 503,
 }
 """What the errors of the API's own tree are in HTTP."""
+
+STATUS_OF_FAULT: dict[Fault, int] = {
+    Fault.NO_CAPACITY: 409,
+    Fault.NOT_IDLE: 409,
+    Fault.OWNED_BY_SCHEDULER: 409,
+    Fault.LEASE_NOT_FOUND: 404,
+    Fault.LEASE_ENDED: 410,
+    Fault.NOT_RESERVED: 409,
+    Fault.NOT_HOLDER: 403,
+    Fault.TOKEN_STALE: 409,
+    Fault.TOKEN_FOREIGN: 409,
+    Fault.FENCED: 409,
+    Fault.KEY_REUSED: 409,
+    Fault.BAD_TTL: 400,
+    Fault.CORDON_NOT_FOUND: 404,
+    Fault.NOT_OWNER: 403,
+}
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -42,6 +61,14 @@ def of_own(request: AnyRequest, error: Exception) -> Response[bytes]:
     """An error of STATUS_OF."""
     status = next(status for kind, status in STATUS_OF.items() if isinstance(error, kind))
     return response(status, str(error.args[0]) if error.args else HTTPStatus(status).phrase)
+
+
+def of_fault(request: AnyRequest, error: Faulted) -> Response[bytes]:
+    found = problem(STATUS_OF_FAULT[error.fault], str(error))
+    found.code = str(error.fault)
+    if error.uuids:
+        found.uuids = error.uuids
+    return Response(problem_bytes(found), status_code=found.status, media_type=MEDIA_TYPE)
 
 
 def of_http(request: AnyRequest, error: HTTPException) -> Response[bytes]:

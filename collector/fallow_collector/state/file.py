@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fallow_collector.state.rows import Tables
 
-SCHEMA = 1
+SCHEMA = 2
 """Kept in SQLite's user_version; raised together with a migration."""
 
 KEPT_DAMAGED = 3
@@ -95,9 +95,9 @@ def _open(path: Path) -> sqlite3.Connection:
                 f"{path} has schema {version}, expected {SCHEMA} or older: a newer Fallow wrote it; install that "
                 f"version, or move the file away to start without its content"
             )
-        if version == 0:
+        if version < SCHEMA:
             connection.execute("BEGIN IMMEDIATE")
-            for definition in Tables.DEFINITIONS:
+            for definition in (*(Tables.DEFINITIONS if version == 0 else ()), *Tables.SINCE_2):
                 connection.execute(definition)
             connection.execute(f"PRAGMA user_version = {SCHEMA}")
             connection.execute("COMMIT")

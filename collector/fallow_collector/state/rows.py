@@ -46,16 +46,41 @@ class EventRow(NamedTuple):
     message: str
 
 
-Row = BaselineRow | SeenRow | EventRow
+class CordonRow(NamedTuple):
+    """One owner's word that a device or a node is to get no new work."""
 
-KEYS: dict[type[Row], int] = {BaselineRow: 1, SeenRow: 1, EventRow: 3}
+    cordon_id: str
+    kind: str  # fallow_proto.states.Service, not in_service
+    device: str  # uuid; empty: the whole node
+    node: str
+    owner: str
+    reason: str
+    since_ms: int
+    start_ms: int  # wall clock; 0: at once
+    end_ms: int  # wall clock; 0: none
+    remaining_s: float | None  # until it expires, when it was last kept; None: never
+
+
+class OwnedRow(NamedTuple):
+    """A node whose devices a scheduler hands out: until it says what it has allocated, that is not known."""
+
+    ledger: str
+    node: str
+    devices: str  # JSON: minor numbers or uuids; null: all accelerators
+
+
+Row = BaselineRow | SeenRow | EventRow | CordonRow | OwnedRow
+
+KEYS: dict[type[Row], int] = {BaselineRow: 1, SeenRow: 1, EventRow: 3, CordonRow: 1, OwnedRow: 2}
 """How many of the first fields name the row."""
 
 
 class Tables:
     """Names of the tables, and their definitions."""
 
-    NAMES: ClassVar[dict[type[Row], str]] = {BaselineRow: "baselines", SeenRow: "seen", EventRow: "events"}
+    NAMES: ClassVar[dict[type[Row], str]] = {
+        BaselineRow: "baselines", SeenRow: "seen", EventRow: "events", CordonRow: "cordons", OwnedRow: "owned",
+    }
     DEFINITIONS: ClassVar[tuple[str, ...]] = (
         """CREATE TABLE baselines (
           uuid TEXT PRIMARY KEY, key TEXT NOT NULL,
@@ -74,4 +99,14 @@ class Tables:
         ) STRICT""",
         "CREATE INDEX events_by_device ON events (device, last_ms)",
         "CREATE INDEX events_by_time ON events (last_ms)",
+    )
+    SINCE_2: ClassVar[tuple[str, ...]] = (
+        """CREATE TABLE cordons (
+          cordon_id TEXT PRIMARY KEY, kind TEXT NOT NULL, device TEXT NOT NULL, node TEXT NOT NULL,
+          owner TEXT NOT NULL, reason TEXT NOT NULL, since_ms INTEGER NOT NULL, start_ms INTEGER NOT NULL,
+          end_ms INTEGER NOT NULL, remaining_s REAL
+        ) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE owned (
+          ledger TEXT NOT NULL, node TEXT NOT NULL, devices TEXT NOT NULL, PRIMARY KEY (ledger, node)
+        ) STRICT, WITHOUT ROWID""",
     )

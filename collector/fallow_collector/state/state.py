@@ -12,14 +12,14 @@ from typing import TypeVar
 
 from fallow_collector.series import Source
 from fallow_collector.state.file import StateError, connect, lock
-from fallow_collector.state.rows import KEYS, BaselineRow, EventRow, Row, SeenRow, Tables
+from fallow_collector.state.rows import KEYS, BaselineRow, CordonRow, EventRow, OwnedRow, Row, SeenRow, Tables
 
 EVENTS_KEPT = 500_000
 """Newest events that stay; with the message some 200 bytes each, so about 100 MB."""
 
 PRUNE_EVERY = 10_000
 
-AnyRow = TypeVar("AnyRow", BaselineRow, SeenRow, EventRow)
+AnyRow = TypeVar("AnyRow", BaselineRow, SeenRow, EventRow, CordonRow, OwnedRow)
 
 
 class State:
@@ -54,6 +54,27 @@ class State:
 
     def save_seen(self, rows: Iterable[SeenRow]) -> None:
         self._save(SeenRow, rows)
+
+    def load_cordons(self) -> list[CordonRow]:
+        return self._load(CordonRow)
+
+    def save_cordons(self, rows: Iterable[CordonRow], lifted: Iterable[str] = ()) -> None:
+        """Add or replace them, and forget the lifted ones, in one."""
+        with self._transaction() as connection:
+            connection.executemany(_upsert(CordonRow), rows)
+            connection.executemany("DELETE FROM cordons WHERE cordon_id = ?", [(cordon,) for cordon in lifted])
+
+    def load_owned(self) -> list[OwnedRow]:
+        return self._load(OwnedRow)
+
+    def replace_owned(self, ledger: str, rows: Iterable[OwnedRow]) -> None:
+        """These are now all nodes of a ledger."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM owned WHERE ledger = ?", (ledger,))
+            connection.executemany(_upsert(OwnedRow), rows)
+
+    def save_owned(self, row: OwnedRow) -> None:
+        self._save(OwnedRow, [row])
 
     def retire(self, uuid: str) -> None:
         """Forget a device and what was learned of it. Its events stay."""
