@@ -232,6 +232,8 @@ def _sides(state: NDArray[np.void], quiet: Bools, active: Bools, known: Bools) -
 def _runs(settings: IdleSettings, state: NDArray[np.void], reading: Reading, known: Bools, clean: Bools) -> None:
     was_confirmed = state["occupancy"] == phase.CONFIRMED
     good = known & clean & (state["side"] == Side.QUIET)
+    # Until it is first seen clean its holder may still be leaving; what comes after that is somebody else's work.
+    state["short"] &= good | (state["run_start_ms"] == NEVER)
     start = np.where(state["run_start_ms"] == NEVER, reading.time_ms, state["run_start_ms"])
     state["run_start_ms"] = np.where(good, start, NEVER)
     state["run_readings"] = np.where(good, state["run_readings"] + 1, 0)
