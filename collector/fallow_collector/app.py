@@ -21,9 +21,10 @@ from fallow_collector.idle.state import WITNESSES
 from fallow_collector.ingest.server import Server, credentials
 from fallow_collector.ingest.session import Terms
 from fallow_collector.inventory import load_inventory
+from fallow_collector.journal import Journal
 from fallow_collector.keep import Keeper
 from fallow_collector.own import Own
-from fallow_collector.pipeline import FLUSH_S, Pipeline
+from fallow_collector.pipeline import FLUSH_S, Pipeline, Waiting
 from fallow_collector.state import State, StateError
 from fallow_collector.stores.embedded import EmbeddedStore
 from fallow_collector.stores.store import Store
@@ -63,6 +64,7 @@ class Collector:
         self._writer = Writer(self._store, self._fleet.series)
         self._pipeline = Pipeline(self._fleet, self._writer, terms_of(settings, version))
         self._view = View(self._fleet, self._engine, time.monotonic, time.time)
+        self._journal = Journal(self._view.epoch, time.time)
         self._own = Own(self._fleet, self._pipeline, self._writer, self._store)
         self._server = Server(self._pipeline.streams)
 
@@ -125,6 +127,7 @@ class Collector:
                 )
 
     async def _stop_state(self) -> None:
+        await self._record()
         await self._keep()
         await asyncio.to_thread(self._state.close)
 
@@ -228,18 +231,24 @@ class Collector:
     async def _keep_events(self) -> None:
         while True:
             await asyncio.sleep(EVENTS_S)
-            waiting = self._pipeline.waiting_events()
-            if waiting is None:
-                continue
-            try:
-                await asyncio.to_thread(self._state.record, waiting.rows)
-            except StateError as error:
-                self._pipeline.events_are_put_back(waiting)
-                self._state_fails(error)
+            if not await self._record():
                 await asyncio.sleep(EVENTS_RETRY_S)
-            else:
-                self._pipeline.events_are_kept(waiting)
-                self._own.state_problem = ""
+
+    async def _record(self) -> bool:
+        """Whether the state has all events now, the agents' and our own."""
+        waiting, own = self._pipeline.waiting_events() or Waiting([], []), self._journal.waiting()
+        if not waiting.rows and not own:
+            return True
+        try:
+            await asyncio.to_thread(self._state.record, [*waiting.rows, *own])
+        except StateError as error:
+            self._pipeline.events_are_put_back(waiting)
+            self._journal.put_back(own)
+            self._state_fails(error)
+            return False
+        self._pipeline.events_are_kept(waiting)
+        self._own.state_problem = ""
+        return True
 
     async def _keep_on(self) -> None:
         while True:
