@@ -9,7 +9,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp
 
-from fallow_collector.api import fleet, history, inventory, problems, scrape
+from fallow_collector.api import fleet, history, inventory, kubernetes, problems, scrape
 from fallow_collector.api.answers import Answers
 from fallow_collector.api.documents import document
 from fallow_collector.api.gate import Gate
@@ -27,6 +27,11 @@ ROUTES = (
     scrape.metrics, scrape.device_metrics, scrape.healthz, scrape.readyz,
 )
 
+ROUTES_OF: dict[str, tuple[Any, ...]] = {
+    "kubernetes": (kubernetes.filter_nodes, kubernetes.prioritize),
+}
+"""Routes that ask for a part of the collector, by the part's name."""
+
 
 def make_app(
     answers: Answers, tokens: Tokens | None, version: str, loopback_only: bool = True, **parts: object
@@ -38,7 +43,7 @@ def make_app(
     """
     executor = ThreadPoolExecutor(HISTORY_THREADS, thread_name_prefix="history")
     app = Litestar(
-        ROUTES,
+        [*ROUTES, *(route for name in parts for route in ROUTES_OF[name])],
         dependencies={
             "answers": Provide(lambda: answers, sync_to_thread=False),
             "executor": Provide(lambda: executor, sync_to_thread=False),

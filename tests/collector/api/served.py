@@ -18,14 +18,14 @@ DEADLINE_S = 20
 @contextmanager
 def served(
     answers: Answers, tokens: Tokens | None = None, *, loopback_only: bool = True, cert: Path | None = None,
-    key: Path | None = None,
+    key: Path | None = None, **parts: object,
 ) -> Iterator[str]:
     """The URL at which `answers` are answered until the block ends."""
     address: Future[str] = Future()
     stop: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def run() -> None:
-        app = make_app(answers, tokens, "0.0.0", loopback_only)
+        app = make_app(answers, tokens, "0.0.0", loopback_only, **parts)
         server = HttpServer(app, "127.0.0.1:0", str(cert or ""), str(key or ""))
         ended = asyncio.Event()
         stop.set_result((asyncio.get_running_loop(), ended))

@@ -1,0 +1,43 @@
+"""Routes for kube-scheduler's extender calls: questions only, so the role that may read may ask."""
+
+from typing import Protocol
+
+from litestar import post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, SkipValidation
+
+from fallow_collector.api.documents import errors
+from fallow_collector.api.query import BadQuery
+from fallow_collector.kubernetes.extender import Args, FilterResult, HostPriority
+from fallow_collector.kubernetes.pod import PodError
+
+
+class Extender(Protocol):
+    def filter(self, args: Args) -> FilterResult: ...
+
+    def prioritize(self, args: Args) -> list[HostPriority]:
+        """Raises PodError."""
+
+
+FromExtender = NamedDependency[SkipValidation[Extender]]
+
+
+@post(
+    "/api/v1/kubernetes/filter", operation_id="kubernetes_filter", summary="Nodes on which a pod fits",
+    sync_to_thread=False, status_code=200, responses=errors(400),
+)
+def filter_nodes(kubernetes: FromExtender, data: JSONBody[Args]) -> FilterResult:
+    """A scheduler extender's filter (k8s.io/kube-scheduler/extender/v1): nodes with enough idle accelerators."""
+    return kubernetes.filter(data)
+
+
+@post(
+    "/api/v1/kubernetes/prioritize", operation_id="kubernetes_prioritize", summary="Which of the nodes is best",
+    sync_to_thread=False, status_code=200, responses=errors(400),
+)
+def prioritize(kubernetes: FromExtender, data: JSONBody[Args]) -> list[HostPriority]:
+    """A scheduler extender's prioritize: best fit, so that whole nodes stay whole."""
+    try:
+        return kubernetes.prioritize(data)
+    except PodError as error:
+        raise BadQuery(str(error)) from error
