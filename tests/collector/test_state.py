@@ -12,7 +12,10 @@ import pytest
 
 from fallow_collector.series import Source
 from fallow_collector.state import BaselineRow, EventRow, SeenRow, State, StateError
-from fallow_collector.state.file import NAME, SCHEMA, StateInUse, StateNewer
+from fallow_collector.state.file import StateInUse, StateNewer
+from fallow_collector.state.state import FILE
+
+NAME, SCHEMA = FILE.name, len(FILE.migrations)
 
 BASELINE = BaselineRow(
     uuid="gpu-0", key="nvidia|A100", floor_watts=61.5, floor_source="learned", limit_watts=None, base_memory_bytes=4e8,

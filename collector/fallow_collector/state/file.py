@@ -1,4 +1,5 @@
-"""Opening the state file: one owner, the right schema, and a damaged file put aside instead of a crash.
+"""Opening the collector's small durable files: one owner of their folder, the right schema, and a damaged file put
+aside instead of a crash.
 
     StateError
     ├── StateInUse   another collector has it
@@ -11,18 +12,20 @@ import os
 import sqlite3
 import time
 from pathlib import Path
-
-from fallow_collector.state.rows import Tables
-
-SCHEMA = 2
-"""Kept in SQLite's user_version; raised together with a migration."""
+from typing import NamedTuple
 
 KEPT_DAMAGED = 3
 """Damaged files that stay beside the new one for whoever wants to look; older ones are removed."""
 
-NAME = "state.sqlite"
-
 log = logging.getLogger(__name__)
+
+
+class Kind(NamedTuple):
+    """A file of the state folder. The schema that SQLite's user_version names is the number of migrations done."""
+
+    name: str
+    migrations: tuple[tuple[str, ...], ...]  # statements that lead from each schema to the next
+    lost: str  # with its content: what, and what to do about it
 
 
 class StateError(Exception):
@@ -56,21 +59,18 @@ def lock(directory: Path) -> int:
     return descriptor
 
 
-def connect(directory: Path) -> tuple[sqlite3.Connection, Path | None]:
-    """The state file, new if there is none, and where a damaged one was put. Raises StateError."""
-    path = directory / NAME
+def connect(directory: Path, kind: Kind) -> tuple[sqlite3.Connection, Path | None]:
+    """The file, new if there is none, and where a damaged one was put. Raises StateError."""
+    path = directory / kind.name
     try:
-        return _open(path), None
+        return _open(path, kind), None
     except sqlite3.DatabaseError as error:
         if not _is_damage(error):
             raise StateError(f"{path} cannot be opened: {error}; check the disk and the folder's owner") from error
         aside = _put_aside(path)
-        log.error(
-            "state file was damaged path=%s moved_to=%s error=%s lost=%s",
-            path, aside, error, "baselines, declared and seen devices, events: declare the inventory again",
-        )
+        log.error("state file was damaged path=%s moved_to=%s error=%s lost=%r", path, aside, error, kind.lost)
         try:
-            return _open(path), aside
+            return _open(path, kind), aside
         except sqlite3.DatabaseError as again:
             raise StateError(f"{path} cannot be made: {again}; check the disk") from again
 
@@ -81,7 +81,7 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
     return name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT")) or not name
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, kind: Kind) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -90,16 +90,18 @@ def _open(path: Path) -> sqlite3.Connection:
         if verdict != "ok":
             raise sqlite3.DatabaseError(f"quick_check says {verdict}")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA:
+        schema = len(kind.migrations)
+        if version > schema:
             raise StateNewer(
-                f"{path} has schema {version}, expected {SCHEMA} or older: a newer Fallow wrote it; install that "
+                f"{path} has schema {version}, expected {schema} or older: a newer Fallow wrote it; install that "
                 f"version, or move the file away to start without its content"
             )
-        if version < SCHEMA:
+        if version < schema:
             connection.execute("BEGIN IMMEDIATE")
-            for definition in (*(Tables.DEFINITIONS if version == 0 else ()), *Tables.SINCE_2):
-                connection.execute(definition)
-            connection.execute(f"PRAGMA user_version = {SCHEMA}")
+            for migration in kind.migrations[version:]:
+                for statement in migration:
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {schema}")
             connection.execute("COMMIT")
     except BaseException:
         connection.close()
@@ -110,12 +112,13 @@ def _open(path: Path) -> sqlite3.Connection:
 
 def _put_aside(path: Path) -> Path:
     """Rename the file and what SQLite keeps beside it; it must not replay the damaged one's log into a new one."""
-    aside = path.with_name(f"{NAME}.damaged-{time.time_ns()}")
+    aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
     for suffix in ("", "-wal", "-shm"):
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))
-    earlier = sorted(file for file in path.parent.glob(f"{NAME}.damaged-*") if not file.name.endswith(("-wal", "-shm")))
+    damaged = path.parent.glob(f"{path.name}.damaged-*")
+    earlier = sorted(file for file in damaged if not file.name.endswith(("-wal", "-shm")))
     for old in earlier[:-KEPT_DAMAGED]:
         for suffix in ("", "-wal", "-shm"):
             old.with_name(old.name + suffix).unlink(missing_ok=True)

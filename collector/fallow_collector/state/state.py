@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import TypeVar
 
 from fallow_collector.series import Source
-from fallow_collector.state.file import StateError, connect, lock
+from fallow_collector.state.file import Kind, StateError, connect, lock
 from fallow_collector.state.rows import KEYS, BaselineRow, CordonRow, EventRow, OwnedRow, Row, SeenRow, Tables
 
 EVENTS_KEPT = 500_000
 """Newest events that stay; with the message some 200 bytes each, so about 100 MB."""
 
 PRUNE_EVERY = 10_000
+
+FILE = Kind(
+    "state.sqlite", (Tables.DEFINITIONS, Tables.SINCE_2),
+    lost="baselines, declared and seen devices, cordons, events: declare the inventory again, and cordon again",
+)
 
 AnyRow = TypeVar("AnyRow", BaselineRow, SeenRow, EventRow, CordonRow, OwnedRow)
 
@@ -31,7 +36,7 @@ class State:
         self._lock = threading.Lock()
         self._owner = lock(directory)
         try:
-            self._connection, self.damaged = connect(directory)  # damaged: where a damaged file was put
+            self._connection, self.damaged = connect(directory, FILE)  # damaged: where a damaged file was put
         except BaseException:
             os.close(self._owner)
             raise
