@@ -1,7 +1,6 @@
 """The HTTP API as one ASGI application."""
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 from litestar import Litestar
@@ -48,7 +47,7 @@ def make_app(
             "answers": Provide(lambda: answers, sync_to_thread=False),
             "executor": Provide(lambda: executor, sync_to_thread=False),
             "tokens": Provide(lambda: tokens, sync_to_thread=False),
-            **{name: Provide(partial(lambda part: part, part), sync_to_thread=False) for name, part in parts.items()},
+            **{name: _giving(part) for name, part in parts.items()},
         },
         exception_handlers={
             **dict.fromkeys(problems.STATUS_OF, problems.of_own),
@@ -64,6 +63,10 @@ def make_app(
         logging_config=None,  # the collector's logging is its own
     )
     return Gate(app, tokens, loopback_only)
+
+
+def _giving(part: object) -> Provide:
+    return Provide(lambda: part, sync_to_thread=False)
 
 
 def _refuse_what_is_not_documented(request: problems.AnyRequest) -> None:
