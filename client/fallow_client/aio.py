@@ -1,15 +1,33 @@
 """The client for asyncio: the same calls as Client, awaited."""
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import TypeVar
 
 import httpx
 
-from fallow_client import calls
+from fallow_client import calls, keeping, watching
 from fallow_client.calls import EVERYTHING, Call, Where
-from fallow_client.connection import DEFAULT_URL, settings_for, unreachable
+from fallow_client.connection import AGAIN_S, DEFAULT_URL, settings_for, unreachable
+from fallow_client.errors import Unreachable
+from fallow_client.following import Event
+from fallow_client.held import Held, Outcome
+from fallow_client.leasing import clock, term
+from fallow_client.mirror import Mirror, mirrored_async
 from fallow_proto import api
+from fallow_proto.dispatch import (
+    Claim,
+    Cordon,
+    CordonRequest,
+    CordonResult,
+    Fit,
+    Lease,
+    LedgerState,
+    Request,
+    Reserve,
+)
 
 Answer = TypeVar("Answer")
 
@@ -64,6 +82,95 @@ class AsyncClient:
 
     async def accept_baseline(self, uuid: str) -> api.Baseline:
         return await self.ask(calls.accept_baseline(uuid))
+
+    async def fit(self, request: Request) -> Fit:
+        """Whether and where devices that are idle now serve the request, and why others do not. Nothing is taken."""
+        return await self.ask(calls.fit(request))
+
+    async def reserve(
+        self, request: Request | None = None, *, devices: Iterable[str] = (), holder: str = "", hold: bool = False,
+        ttl_s: float = 0.0, key: str = "",
+    ) -> Lease:
+        """Take devices: those that serve the request, or these by uuid. Raises NoCapacity.
+
+        hold: only reserve them; commit() must follow within the TTL. An answer that does not come is asked for again
+        with the same idempotency key, so that no lease is left behind that nobody knows of.
+        """
+        wanted = Reserve(
+            request=request, devices=list(devices), holder=holder, hold=hold, ttl_s=ttl_s, key=key
+        )
+        lease, _ = await self._reserve(wanted)
+        return lease
+
+    async def get_lease(self, lease_id: str) -> Lease:
+        return await self.ask(calls.lease(lease_id))
+
+    async def leases(
+        self, holder: str = "", limit: int | None = None, cursor: str | None = None
+    ) -> api.Page[Lease]:
+        return await self.ask(calls.leases(holder, limit, cursor))
+
+    async def commit(self, lease_id: str, fencing_token: int, *, holder: str = "", ttl_s: float = 0.0) -> Lease:
+        """Make a reservation a lease. ttl_s 0 keeps the one it has."""
+        return await self.ask(calls.commit(lease_id, Claim(fencing_token=fencing_token, holder=holder, ttl_s=ttl_s)))
+
+    async def renew(self, lease_id: str, fencing_token: int, *, holder: str = "", ttl_s: float = 0.0) -> Lease:
+        """The whole TTL again, from now."""
+        return await self.ask(calls.renew(lease_id, Claim(fencing_token=fencing_token, holder=holder, ttl_s=ttl_s)))
+
+    async def release(
+        self, lease_id: str, fencing_token: int, *, holder: str = "", outcome: Outcome = ""
+    ) -> Lease:
+        """Give devices back. outcome "failed" soon after the lease began speaks against the node."""
+        claim = Claim(fencing_token=fencing_token, holder=holder, outcome=outcome)
+        return await self.ask(calls.release(lease_id, claim))
+
+    @asynccontextmanager
+    async def lease(
+        self, request: Request | None = None, *, devices: Iterable[str] = (), holder: str = "", ttl_s: float = 0.0
+    ) -> AsyncIterator[Held[asyncio.Event]]:
+        """Devices for as long as the block lasts: renewed by a task, released at its end; see Client.lease."""
+        wanted = Reserve(request=request, devices=list(devices), holder=holder, ttl_s=ttl_s)
+        lease, asked_at = await self._reserve(wanted)
+        async with keeping.kept_async(lease, term(lease, asked_at), holder, self) as held:
+            yield held
+
+    async def cordon(self, request: CordonRequest) -> CordonResult:
+        """Take devices or nodes out of what is offered: cordon, drain or a window of maintenance."""
+        return await self.ask(calls.cordon(request))
+
+    async def cordons(
+        self, node: str = "", device: str = "", owner: str = "", cursor: str | None = None
+    ) -> api.Page[Cordon]:
+        return await self.ask(calls.cordons(node, device, owner, cursor))
+
+    async def uncordon(self, cordon_id: str, owner: str = "") -> None:
+        """Lift one owner's cordon; those of others stay."""
+        await self.ask(calls.uncordon(cordon_id, owner))
+
+    async def ledgers(self) -> list[LedgerState]:
+        """What the schedulers have said of their allocations, and how long ago."""
+        return await self.ask(calls.ledgers())
+
+    def watch(self, where: Where = EVERYTHING) -> AsyncGenerator[Event, None]:
+        """Every device that matches, then each change, for ever; see Client.watch."""
+        return watching.watch_async(self._http, self._url, self._token, where)
+
+    def mirror(self, where: Where = EVERYTHING) -> AbstractAsyncContextManager[Mirror]:
+        """The devices that match as they are now, kept up to date by a task while the block lasts."""
+        return mirrored_async(self, where)
+
+    async def _reserve(self, wanted: Reserve) -> tuple[Lease, float]:
+        """The lease, and when it was asked for, on leasing.clock."""
+        call = calls.reserve(wanted)
+        for wait_s in AGAIN_S:
+            asked_at = clock()
+            try:
+                return await self.ask(call), asked_at
+            except Unreachable:
+                await asyncio.sleep(wait_s)
+        asked_at = clock()
+        return await self.ask(call), asked_at
 
     async def ask(self, call: Call[Answer]) -> Answer:
         return calls.decode(call, await self.fetch(call))

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
-from fallow_client.errors import Malformed, Refused
-from fallow_proto import api
+from fallow_client.errors import Malformed, refusal
+from fallow_proto import api, dispatch
 
 Answer = TypeVar("Answer")
 
@@ -79,6 +80,64 @@ def accept_baseline(uuid: str) -> Call[api.Baseline]:
     return Call("POST", f"/api/v1/devices/{quote(uuid, safe='')}/baseline/accept", api.Baseline)
 
 
+def fit(request: dispatch.Request) -> Call[dispatch.Fit]:
+    return Call("POST", "/api/v1/fit", dispatch.Fit, body=msgspec.json.encode(request))
+
+
+def reserve(wanted: dispatch.Reserve) -> Call[dispatch.Lease]:
+    """With an idempotency key, a random one unless `wanted` has its own: sent again, the call makes no second lease."""
+    keyed = wanted if wanted.key else msgspec.structs.replace(wanted, key=token_hex(16))
+    return Call("POST", "/api/v1/leases", dispatch.Lease, body=msgspec.json.encode(keyed))
+
+
+def lease(lease_id: str) -> Call[dispatch.Lease]:
+    return Call("GET", _lease(lease_id), dispatch.Lease)
+
+
+def leases(
+    holder: str = "", limit: int | None = None, cursor: str | None = None
+) -> Call[api.Page[dispatch.Lease]]:
+    query = _filled(("holder", holder)) + _paged(limit, cursor)
+    return Call("GET", "/api/v1/leases", api.Page[dispatch.Lease], query)
+
+
+def commit(lease_id: str, claim: dispatch.Claim) -> Call[dispatch.Lease]:
+    return Call("POST", _lease(lease_id, "/commit"), dispatch.Lease, body=msgspec.json.encode(claim))
+
+
+def renew(lease_id: str, claim: dispatch.Claim) -> Call[dispatch.Lease]:
+    return Call("POST", _lease(lease_id, "/renew"), dispatch.Lease, body=msgspec.json.encode(claim))
+
+
+def release(lease_id: str, claim: dispatch.Claim) -> Call[dispatch.Lease]:
+    return Call("POST", _lease(lease_id, "/release"), dispatch.Lease, body=msgspec.json.encode(claim))
+
+
+def cordon(request: dispatch.CordonRequest) -> Call[dispatch.CordonResult]:
+    return Call("POST", "/api/v1/cordons", dispatch.CordonResult, body=msgspec.json.encode(request))
+
+
+def cordons(
+    node: str = "", device: str = "", owner: str = "", cursor: str | None = None
+) -> Call[api.Page[dispatch.Cordon]]:
+    query = _filled(("node", node), ("device", device), ("owner", owner)) + _paged(None, cursor)
+    return Call("GET", "/api/v1/cordons", api.Page[dispatch.Cordon], query)
+
+
+def uncordon(cordon_id: str, owner: str = "") -> Call[None]:
+    path = f"/api/v1/cordons/{quote(cordon_id, safe='')}"
+    return Call("DELETE", path, type(None), _filled(("owner", owner)))
+
+
+def ledgers() -> Call[list[dispatch.LedgerState]]:
+    return Call("GET", "/api/v1/ledgers", list[dispatch.LedgerState])
+
+
+def watch(where: Where = EVERYTHING, resume: str = "") -> Call[dispatch.Change]:
+    """The answer is a stream of server-sent events, each a Change. resume: "epoch:revision"; empty: list first."""
+    return Call("GET", "/api/v1/watch", dispatch.Change, _query(where) + _filled(("resume", resume)))
+
+
 def headers(call: Call[Answer], token: str) -> Mapping[str, str]:
     sent = {"accept": "application/json"}
     if call.body:
@@ -96,7 +155,7 @@ def check(status: int, body: bytes) -> bytes:
         problem = msgspec.json.decode(body, type=api.Problem)
     except msgspec.DecodeError as error:
         raise Malformed(f"status {status} came without a problem+json; is there a collector at this URL?") from error
-    raise Refused(problem)
+    raise refusal(problem)
 
 
 def decode(call: Call[Answer], body: bytes) -> Answer:
@@ -114,9 +173,17 @@ def _query(where: Where, limit: int | None = None, cursor: str | None = None) ->
     filters = (
         ("class" if name == "device_class" else name, ",".join(words)) for name, words in where._asdict().items()
     )
-    pairs = [(name, text) for name, text in filters if text]
-    if limit is not None:
-        pairs.append(("limit", str(limit)))
-    if cursor is not None:
-        pairs.append(("cursor", cursor))
-    return tuple(pairs)
+    return _filled(*filters) + _paged(limit, cursor)
+
+
+def _paged(limit: int | None, cursor: str | None) -> tuple[tuple[str, str], ...]:
+    given = (("limit", None if limit is None else str(limit)), ("cursor", cursor))
+    return tuple((name, text) for name, text in given if text is not None)
+
+
+def _filled(*pairs: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, text) for name, text in pairs if text)
+
+
+def _lease(lease_id: str, action: str = "") -> str:
+    return f"/api/v1/leases/{quote(lease_id, safe='')}{action}"

@@ -1,15 +1,35 @@
 """The client for programs that wait for each answer."""
 
+import threading
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import TypeVar
 
 import httpx
 
-from fallow_client import calls
+from fallow_client import calls, keeping, watching
+from fallow_client.aio import AsyncClient
 from fallow_client.calls import EVERYTHING, Call, Where
-from fallow_client.connection import DEFAULT_URL, settings_for, unreachable
+from fallow_client.connection import AGAIN_S, DEFAULT_URL, settings_for, unreachable
+from fallow_client.errors import Unreachable
+from fallow_client.following import Event
+from fallow_client.held import Held, Outcome
+from fallow_client.leasing import clock, term
+from fallow_client.mirror import Mirror, mirrored
 from fallow_proto import api
+from fallow_proto.dispatch import (
+    Claim,
+    Cordon,
+    CordonRequest,
+    CordonResult,
+    Fit,
+    Lease,
+    LedgerState,
+    Request,
+    Reserve,
+)
 
 Answer = TypeVar("Answer")
 
@@ -67,6 +87,110 @@ class Client:
 
     def accept_baseline(self, uuid: str) -> api.Baseline:
         return self.ask(calls.accept_baseline(uuid))
+
+    def fit(self, request: Request) -> Fit:
+        """Whether and where devices that are idle now serve the request, and why others do not. Nothing is taken."""
+        return self.ask(calls.fit(request))
+
+    def reserve(
+        self, request: Request | None = None, *, devices: Iterable[str] = (), holder: str = "", hold: bool = False,
+        ttl_s: float = 0.0, key: str = "",
+    ) -> Lease:
+        """Take devices: those that serve the request, or these by uuid. Raises NoCapacity.
+
+        hold: only reserve them; commit() must follow within the TTL. An answer that does not come is asked for again
+        with the same idempotency key, so that no lease is left behind that nobody knows of.
+        """
+        wanted = Reserve(
+            request=request, devices=list(devices), holder=holder, hold=hold, ttl_s=ttl_s, key=key
+        )
+        lease, _ = self._reserve(wanted)
+        return lease
+
+    def get_lease(self, lease_id: str) -> Lease:
+        return self.ask(calls.lease(lease_id))
+
+    def leases(
+        self, holder: str = "", limit: int | None = None, cursor: str | None = None
+    ) -> api.Page[Lease]:
+        return self.ask(calls.leases(holder, limit, cursor))
+
+    def commit(self, lease_id: str, fencing_token: int, *, holder: str = "", ttl_s: float = 0.0) -> Lease:
+        """Make a reservation a lease. ttl_s 0 keeps the one it has."""
+        return self.ask(calls.commit(lease_id, Claim(fencing_token=fencing_token, holder=holder, ttl_s=ttl_s)))
+
+    def renew(self, lease_id: str, fencing_token: int, *, holder: str = "", ttl_s: float = 0.0) -> Lease:
+        """The whole TTL again, from now."""
+        return self.ask(calls.renew(lease_id, Claim(fencing_token=fencing_token, holder=holder, ttl_s=ttl_s)))
+
+    def release(
+        self, lease_id: str, fencing_token: int, *, holder: str = "", outcome: Outcome = ""
+    ) -> Lease:
+        """Give devices back. outcome "failed" soon after the lease began speaks against the node."""
+        claim = Claim(fencing_token=fencing_token, holder=holder, outcome=outcome)
+        return self.ask(calls.release(lease_id, claim))
+
+    @contextmanager
+    def lease(
+        self, request: Request | None = None, *, devices: Iterable[str] = (), holder: str = "", ttl_s: float = 0.0
+    ) -> Iterator[Held[threading.Event]]:
+        """Devices for as long as the block lasts: renewed by a thread, released at its end.
+
+        An exception in the block releases them as failed. Once the lease has ended, or may have, `lost` is set,
+        check() raises LeaseLost, and so does the end of the block. Raises NoCapacity.
+
+            with fallow.lease(Request(count=8, same="node"), holder="trainer") as lease:
+                train(lease.devices, stop=lease.lost)
+        """
+        wanted = Reserve(request=request, devices=list(devices), holder=holder, ttl_s=ttl_s)
+        lease, asked_at = self._reserve(wanted)
+        with keeping.kept(lease, term(lease, asked_at), holder, self._another) as held:
+            yield held
+
+    def cordon(self, request: CordonRequest) -> CordonResult:
+        """Take devices or nodes out of what is offered: cordon, drain or a window of maintenance."""
+        return self.ask(calls.cordon(request))
+
+    def cordons(
+        self, node: str = "", device: str = "", owner: str = "", cursor: str | None = None
+    ) -> api.Page[Cordon]:
+        return self.ask(calls.cordons(node, device, owner, cursor))
+
+    def uncordon(self, cordon_id: str, owner: str = "") -> None:
+        """Lift one owner's cordon; those of others stay."""
+        self.ask(calls.uncordon(cordon_id, owner))
+
+    def ledgers(self) -> list[LedgerState]:
+        """What the schedulers have said of their allocations, and how long ago."""
+        return self.ask(calls.ledgers())
+
+    def watch(self, where: Where = EVERYTHING) -> Iterator[Event]:
+        """Every device that matches, then each change, for ever: Changes, and a Cut whenever the watch broke off.
+
+        It goes on by itself, where it was if the collector still knows, else with a new list. Raises only what asking
+        again does not help: Malformed, and Refused other than for now.
+        """
+        return watching.watch(self._http, self._url, self._token, where)
+
+    def mirror(self, where: Where = EVERYTHING) -> AbstractContextManager[Mirror]:
+        """The devices that match as they are now, kept up to date by a thread while the block lasts."""
+        return mirrored(self._another, where)
+
+    def _reserve(self, wanted: Reserve) -> tuple[Lease, float]:
+        """The lease, and when it was asked for, on leasing.clock."""
+        call = calls.reserve(wanted)
+        for wait_s in AGAIN_S:
+            asked_at = clock()
+            try:
+                return self.ask(call), asked_at
+            except Unreachable:
+                time.sleep(wait_s)
+        asked_at = clock()
+        return self.ask(call), asked_at
+
+    def _another(self) -> AsyncClient:
+        """For a thread with a loop of its own."""
+        return AsyncClient(self._url, self._token)
 
     def ask(self, call: Call[Answer]) -> Answer:
         return calls.decode(call, self.fetch(call))

@@ -10,6 +10,7 @@ from fallow_client.errors import Unreachable
 DEFAULT_URL = "http://127.0.0.1:4918"
 CONNECT_S = 5.0
 ANSWER_S = 60.0  # a long history may take the store that long
+AGAIN_S = (0.2, 1.0, 3.0)  # between tries of a call that may be repeated: as long as a collector takes to restart
 
 
 class ConnectionSettings(TypedDict):
