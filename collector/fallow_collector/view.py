@@ -12,6 +12,7 @@ from fallow_collector.fleet.roster import NOBODY
 from fallow_collector.idle import phase
 from fallow_collector.idle.assess import Assessment, Presence
 from fallow_collector.idle.engine import Engine
+from fallow_collector.watch.shown import OF_JUDGED, SHOWN, Records, differing, none
 from fallow_proto.states import Allocation
 
 FREE = phase.ALLOCATIONS.index(Allocation.FREE)
@@ -24,6 +25,8 @@ class Snapshot:
     """Rows are the fleet's, `counted` the ones that count: in use, and no parent beside its partitions.
 
     now: the collector's monotonic clock; as_of: unix seconds. age_s: float64[n]. since: float64[n], unix seconds.
+    shown: SHOWN[n], what watchers are shown. changed: intp[m], rows that differ from the snapshot before, ascending;
+    before: SHOWN[m], what these were. No row changes without a new revision.
     """
 
     now: float
@@ -33,6 +36,9 @@ class Snapshot:
     age_s: NDArray[np.float64]
     since: NDArray[np.float64]
     counted: NDArray[np.bool_]
+    shown: Records
+    changed: NDArray[np.intp]
+    before: Records
 
 
 class View:
@@ -46,28 +52,37 @@ class View:
         prepare: Sequence[Callable[[float, float], None]] = (),
     ) -> None:
         self.epoch = uuid4().hex
+        self.revision = 0
+        self.shown = none(0)  # at that revision
         self._fleet = fleet
         self._engine = engine
         self._monotonic = monotonic
         self._wall = wall
         self._prepare = prepare
-        self._phase = np.zeros(0, dtype=np.uint8)
-        self._since = np.zeros(0, dtype=np.float64)
+        self._followers: list[Callable[[Snapshot], None]] = []
         self._last: Snapshot | None = None
-        self._revision = 0
+
+    def follow(self, follower: Callable[[Snapshot], None]) -> None:
+        """Call it with every snapshot from now on, as soon as it is made."""
+        self._followers.append(follower)
+
+    def unfollow(self, follower: Callable[[Snapshot], None]) -> None:
+        self._followers.remove(follower)
+
+    def resume(self, revision: int, shown: Records) -> None:
+        """Number the changes on from what was shown at a revision: SHOWN[n]."""
+        self.revision, self.shown, self._last = revision, shown, None
 
     def now(self) -> Snapshot:
         now = self._monotonic()
         last = self._last
         if last is not None and now - last.now < FRESH_S and len(last.age_s) == self._fleet.count:
             return last
-        self._last = self._make(now, self._wall())
-        return self._last
+        return self._make(now, self._wall())
 
     def refresh(self) -> Snapshot:
         """A snapshot that sees what was changed just now."""
-        self._last = None
-        return self.now()
+        return self._make(self._monotonic(), self._wall())
 
     def _make(self, now: float, wall: float) -> Snapshot:
         for prepare in self._prepare:
@@ -78,10 +93,17 @@ class View:
         assessment = self._engine.assess(count, Presence(
             age_s, fleet.interval_s[:count], fleet.present[:count], owned, fleet.service[:count], self._shared(owned),
         ))
-        self._note_changes(assessment.phase, wall)
-        return Snapshot(
-            now, wall, self._revision, assessment, age_s, self._since.copy(), fleet.alive[:count] & ~self._split()
+        before, shown = self._show(assessment, owned, wall)
+        changed = differing(before, shown)
+        self.revision += bool(len(changed))
+        self.shown = shown
+        snapshot = self._last = Snapshot(
+            now, wall, self.revision, assessment, age_s, shown["since"], fleet.alive[:count] & ~self._split(),
+            shown, changed, before[changed],
         )
+        for follower in self._followers:
+            follower(snapshot)
+        return snapshot
 
     def _shared(self, owned: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Hosts of which somebody holds an accelerator: whoever does needs the host as well."""
@@ -99,10 +121,24 @@ class View:
         split[parents[parents != NOBODY]] = True
         return split
 
-    def _note_changes(self, phases: NDArray[np.uint8], wall: float) -> None:
-        more = len(phases) - len(self._phase)
-        before = np.concatenate([self._phase, np.full(more, len(phase.PHASES), dtype=np.uint8)])
-        changed = before != phases
-        self._since = np.where(changed, wall, np.concatenate([self._since, np.zeros(more)]))
-        self._phase = phases
-        self._revision += bool(changed.any())
+    def _show(self, assessment: Assessment, owned: NDArray[np.uint8], wall: float) -> tuple[Records, Records]:
+        """What was shown last, and what is now, of the same rows."""
+        fleet, count = self._fleet, self._fleet.count
+        alive = fleet.alive[:count]
+        before = self.shown
+        if len(before) != count:
+            before = np.concatenate([before, none(count - len(before))])
+        shown = np.empty(count, dtype=SHOWN)
+        for name in ("freshness", "health", "phase", "reasons", "low"):
+            shown[name] = getattr(assessment, name)
+        for name in ("owner", "group", "ledger", "service", "allocated_at"):
+            shown[name] = getattr(fleet, name)[:count]
+        shown["occupancy"] = OF_JUDGED[assessment.occupancy]
+        shown["allocation"] = owned
+        shown["since"] = np.where((before["phase"] == shown["phase"]) & before["alive"], before["since"], wall)
+        shown["alive"] = alive
+        if not alive.all():
+            gone = np.flatnonzero(~alive)
+            shown[gone] = before[gone]
+            shown["alive"][gone] = False
+        return before, shown
