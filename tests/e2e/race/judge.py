@@ -3,6 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 
@@ -59,7 +60,7 @@ def _take(owned: dict[tuple[str, str], Claim], entry: dict[str, Any], faults: li
 
 
 def _overlaps(device: str, claims: list[Claim]) -> Iterable[str]:
-    for before, after in zip(claims, claims[1:], strict=False):
+    for before, after in pairwise(claims):
         if after.start < before.end:
             yield (
                 f"{device} was owned twice: by {before.lease} until {before.end:.3f} and by {after.lease} from "
