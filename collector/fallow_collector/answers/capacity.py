@@ -6,6 +6,7 @@ from dataclasses import fields
 import numpy as np
 from numpy.typing import NDArray
 
+from fallow_collector.answers.completeness import incomplete
 from fallow_collector.answers.numbers import milliseconds, rfc3339
 from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.idle import host, phase
@@ -16,7 +17,7 @@ from fallow_collector.idle.reasons import REASONS
 from fallow_collector.view import Snapshot
 from fallow_proto import api
 from fallow_proto.metrics import COLUMN
-from fallow_proto.states import DeviceClass, Freshness, Phase
+from fallow_proto.states import DeviceClass, Phase
 
 
 def capacity(fleet: Fleet, engine: Engine, snapshot: Snapshot, epoch: str, wanted: NDArray[np.bool_]) -> api.Capacity:
@@ -27,7 +28,7 @@ def capacity(fleet: Fleet, engine: Engine, snapshot: Snapshot, epoch: str, wante
     counts = count(assessed, groups, fleet.owner[rows], fleet.declared[rows], len(fleet.groups))
     idle = assessed.phase == phase.PHASES.index(Phase.IDLE)
     free = _host_room(fleet, engine, rows, assessed.freshness == LIVE)
-    missing = _incomplete(fleet, assessed.freshness)
+    missing = incomplete(fleet, assessed.freshness)
     return api.Capacity(
         as_of=rfc3339(snapshot.as_of),
         epoch=epoch,
@@ -45,16 +46,6 @@ def capacity(fleet: Fleet, engine: Engine, snapshot: Snapshot, epoch: str, wante
 
 def _of(assessment: Assessment, rows: NDArray[np.intp]) -> Assessment:
     return Assessment(*(getattr(assessment, field.name)[rows] for field in fields(assessment)))
-
-
-def _incomplete(fleet: Fleet, freshness: NDArray[np.uint8]) -> dict[str, int]:
-    """What the view lacks: devices that are silent or gone, and readers that may hide devices."""
-    tally = np.bincount(freshness, minlength=len(phase.FRESHNESSES))
-    missing = {str(word): int(tally[i]) for i, word in enumerate(phase.FRESHNESSES) if word is not Freshness.LIVE}
-    missing["reader_unusable"] = sum(
-        reader.state in ("failed", "stuck") for node in fleet.nodes for reader in node.readers
-    )
-    return {reason: number for reason, number in missing.items() if number}
 
 
 def _host_room(
