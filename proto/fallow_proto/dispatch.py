@@ -189,6 +189,7 @@ class Owned(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tru
 
     node: str
     minors: list[int] | None = None
+    problem: str = ""  # not empty: what is allocated on it could not be read, and its devices are unknown
 
 
 class LedgerImport(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
@@ -206,7 +207,7 @@ class LedgerState(msgspec.Struct, kw_only=True):
     nodes: int
     devices: int
     allocated: int
-    unmatched: list[str]  # jobs whose device is not in the fleet, as "node holder device"
+    unmatched: list[str]  # what does not fit the fleet, as "node what why": unknown nodes and devices, rival ledgers
 
 
 class Change(msgspec.Struct, kw_only=True):

@@ -30,7 +30,10 @@ class Registrar(Protocol):
 
     def grow(self, capacity: int) -> None: ...
 
-    def identify(self, row: int, unsupported: frozenset[str], conditions: tuple[str, ...], host: bool) -> None: ...
+    def identify(
+        self, row: int, unsupported: frozenset[str], conditions: tuple[str, ...], host: bool, vendor: str, model: str,
+        partition: bool,
+    ) -> None: ...
 
     def forget(self, row: int) -> None: ...
 
@@ -61,6 +64,7 @@ class Roster:
         self.declared_class: dict[int, str] = {}
         self.rows_revision = 0  # rises when a row is added or retired
         self.changed: set[int] = set()  # rows whose Seen differs from what was last kept
+        self.greeted: set[int] = set()  # nodes that said Hello since their ledgers were matched with their devices
         self._allocate(0)
 
     @property
@@ -138,6 +142,7 @@ class Roster:
                 self.changed.add(row)
         for row in node.rows:
             self.parent[row] = self._row.get(self.identities[row].parent, NOBODY)
+        self.greeted.add(node.number)
 
     def gone(self, node: str, receipt: float) -> None:
         """Its stream ended; silence, not this, makes its devices stale."""
@@ -221,7 +226,8 @@ class Roster:
         identity = self.identities[row]
         self.host[row] = identity.device_class == "general"
         self._registrar.identify(
-            row, frozenset(identity.unsupported), identity.conditions, bool(self.host[row])
+            row, frozenset(identity.unsupported), identity.conditions, bool(self.host[row]),
+            identity.vendor, identity.model, bool(identity.parent or identity.partition_profile),
         )
 
     def _regroup(self, row: int) -> None:

@@ -1,0 +1,1 @@
+"""Ledgers of schedulers: whose devices are to hand out, and what is allocated, as the schedulers themselves say."""
