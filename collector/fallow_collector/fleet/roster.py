@@ -255,7 +255,7 @@ class Roster:
 
     def _allocate(self, capacity: int) -> None:
         old = len(self.alive) if capacity else 0
-        for name, kind, width, empty in _ARRAYS:
+        for name, kind, width, empty in ARRAYS:
             fresh = np.full((capacity, width) if width else capacity, empty, dtype=kind)
             if old:
                 fresh[:old] = getattr(self, name)
@@ -282,7 +282,7 @@ class Roster:
     allocated_at: NDArray[np.float64]
 
 
-_ARRAYS: tuple[tuple[str, str, int, float], ...] = (
+ARRAYS: tuple[tuple[str, str, int, float], ...] = (
     ("alive", "?", 0, False),
     ("present", "?", 0, False),
     ("declared", "?", 0, False),
