@@ -1,7 +1,8 @@
 """The order of the collector's stages, written once:
 
     agents ══ ingest ──► fleet and judgement ──► writer ──► store
-                ▲ └────► events ──► state          │
+                ▲ ├────► events ──► state          │
+                │ └────► leases and ledgers        │
                 └───────── acknowledgements ◄──────┘
 
 Reports are judged and offered to the writer in micro-batches (`flush`). A stage that fails is logged and counted, and
@@ -14,7 +15,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from fallow_collector.fleet.arrival import Arrival, decode
 from fallow_collector.fleet.chunks import gather
@@ -48,8 +49,33 @@ class Waiting(NamedTuple):
     spans: list[Span]
 
 
+class Heard(Protocol):
+    """Who listens to what agents say of leases and ledgers. now: the collector's monotonic clock."""
+
+    def hello(self, hello: pb.Hello, now: float) -> None:
+        """A node came, or changed; the fleet knows it already, and it can be sent fences."""
+
+    def fenced(self, node: str, fences: Sequence[pb.DeviceFence], now: float) -> None:
+        """What the node keeps of devices that it was sent fences of."""
+
+    def ledger(self, node: str, ledger: pb.Ledger, now: float) -> None:
+        """All that a scheduler's own daemon has allocated on the node."""
+
+
+class Unheard:
+    """Nobody listens."""
+
+    def hello(self, hello: pb.Hello, now: float) -> None: ...
+
+    def fenced(self, node: str, fences: Sequence[pb.DeviceFence], now: float) -> None: ...
+
+    def ledger(self, node: str, ledger: pb.Ledger, now: float) -> None: ...
+
+
 class Pipeline:
-    def __init__(self, fleet: Fleet, writer: Writer, terms: Terms) -> None:
+    """heard: may be set later, by whoever needs `streams` to be there first."""
+
+    def __init__(self, fleet: Fleet, writer: Writer, terms: Terms, heard: Heard | None = None) -> None:
         self.streams: Streams[Arrival] = Streams(Received(), self, self._bind, terms)
         self.failures: Counter[str] = Counter()  # by stage
         self.flushes = 0
@@ -57,6 +83,7 @@ class Pipeline:
         self.offered = 0
         self.dropped = 0
         self.events_kept = 0
+        self.heard: Heard = heard or Unheard()
         self._fleet = fleet
         self._writer = writer
         self._judge: list[Arrival] = []
@@ -96,6 +123,18 @@ class Pipeline:
                 self._events.append((_row(source, event), span))
             else:
                 self.streams.dropped([span])
+
+    def greeted(self, hello: pb.Hello, receipt: float) -> None:
+        with self._stage("leases"):
+            self.heard.hello(hello, receipt)
+
+    def fenced(self, node: str, fences: Sequence[pb.DeviceFence], receipt: float) -> None:
+        with self._stage("leases"):
+            self.heard.fenced(node, fences, receipt)
+
+    def ledger(self, node: str, ledger: pb.Ledger, receipt: float) -> None:
+        with self._stage("ledgers"):
+            self.heard.ledger(node, ledger, receipt)
 
     # --- turns ---
 

@@ -22,7 +22,21 @@ from fallow_collector.writer import Writer
 from fallow_proto.metrics import COLUMN
 from fallow_proto.ranges import RangeSet
 from fallow_proto.v1 import telemetry_pb2 as pb
-from tests.collector.ingest.builders import EPOCH, NODE, WALL, event, events, hello, layout, numbers, report, reports
+from tests.collector.ingest.builders import (
+    EPOCH,
+    NODE,
+    WALL,
+    event,
+    events,
+    fence,
+    fenced,
+    hello,
+    layout,
+    ledger,
+    numbers,
+    report,
+    reports,
+)
 from tests.collector.memory_store import MemoryStore
 
 MINE = Source(NODE, EPOCH)
@@ -309,3 +323,62 @@ def test_so_many_reports_at_once_are_judged_before_they_pile_up() -> None:
     for first in range(1, 4401, 400):
         collector.say(stream, reports(*(report(n, time_ms=int(WALL * 1000) + n) for n in range(first, first + 400))))
     assert collector.pipeline.judged > 0
+
+
+class Listener:
+    """Keeps what it hears of leases and ledgers, and answers a Hello with a fence, as a desk does."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.heard: list[tuple[object, ...]] = []
+        self.fails = False
+        self._pipeline = pipeline
+
+    def hello(self, hello: pb.Hello, now: float) -> None:
+        if self.fails:
+            raise ZeroDivisionError("a fault of the leases")
+        self.heard.append(("hello", hello.node, list(hello.fences), now))
+        assert self._pipeline.streams.send_fences(hello.node, [fence()])
+
+    def fenced(self, node: str, fences: Sequence[pb.DeviceFence], now: float) -> None:
+        self.heard.append(("fenced", node, list(fences), now))
+
+    def ledger(self, node: str, ledger: pb.Ledger, now: float) -> None:
+        self.heard.append(("ledger", node, ledger, now))
+
+
+def test_who_listens_hears_of_hellos_fences_and_ledgers_and_reaches_the_node_after_its_welcome() -> None:
+    collector = Collector()
+    assert not collector.pipeline.streams.send_fences(NODE, [fence()]), "it has no stream"
+    listener = collector.pipeline.heard = Listener(collector.pipeline)
+    stream = collector.connect()
+    assert [message.WhichOneof("kind") for message in stream.outgoing()] == ["welcome", "fence"]
+    collector.say(stream, fenced(fence()), ledger(), hello(fences=[fence()]))
+    assert listener.heard == [
+        ("hello", NODE, [], collector.now),
+        ("fenced", NODE, [fence()], collector.now),
+        ("ledger", NODE, ledger().ledger, collector.now),
+        ("hello", NODE, [fence()], collector.now),
+    ]
+    assert [list(message.fence.fences) for message in stream.outgoing()] == [[fence()]]
+    collector.pipeline.streams.closed(stream, collector.now)
+    assert not collector.pipeline.streams.send_fences(NODE, [fence()])
+
+
+def test_a_failure_of_the_leases_costs_no_stream_and_no_report() -> None:
+    collector = Collector()
+    listener = collector.pipeline.heard = Listener(collector.pipeline)
+    listener.fails = True
+    stream = collector.connect()
+    collector.say(stream, reports(1))
+    collector.turn()
+    assert collector.fleet.judged(NODE) == (EPOCH, 1)
+    assert collector.pipeline.failures == {"leases": 1}
+
+
+def test_where_nobody_listens_fences_and_ledgers_are_heard_and_change_nothing() -> None:
+    collector = Collector()
+    stream = collector.connect()
+    collector.say(stream, fenced(fence()), ledger(), reports(1))
+    collector.turn()
+    assert collector.fleet.judged(NODE) == (EPOCH, 1)
+    assert collector.pipeline.failures == {}

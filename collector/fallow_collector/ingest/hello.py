@@ -5,6 +5,7 @@ model name does not cost a node.
 """
 
 import math
+from collections.abc import Sequence
 
 from fallow_proto.ranges import RangeSet
 from fallow_proto.v1 import telemetry_pb2 as pb
@@ -24,6 +25,7 @@ EPOCHS = 1024  # runs of the agent in 72 hours of spool
 RANGES = 16_384
 INTERVAL_S = (0.05, 60.0)
 SEQ_MAX = 2**53  # what a double still counts, so that no store or script rounds it
+FENCES = 4096  # of one node: it never forgets a device's token, and boards are exchanged
 
 
 def complaint(hello: pb.Hello) -> str:
@@ -40,14 +42,36 @@ def complaint(hello: pb.Hello) -> str:
         return f"interval_s is {hello.interval_s}, expected {INTERVAL_S[0]} to {INTERVAL_S[1]}"
     if len(hello.readers) > READERS:
         return f"{len(hello.readers)} readers, expected no more than {READERS}"
+    if fault := fences_fault(hello.fences):
+        return fault
     return _devices_fault(hello) or _spooled_fault(hello)
+
+
+def fences_fault(fences: Sequence[pb.DeviceFence]) -> str:
+    """Why these cannot be what a node keeps, "" when they can."""
+    if len(fences) > FENCES:
+        return f"{len(fences)} fences, expected no more than {FENCES}"
+    for fence in fences:
+        if fault := name_fault(fence.device, UUID_LENGTH):
+            return f"device of a fence {fault}"
+        if not 0 < fence.token < SEQ_MAX:
+            return f"token {fence.token} of device {fence.device}, expected 1 to below 2^53"
+    return ""
+
+
+def clean_fences(fences: Sequence[pb.DeviceFence]) -> int:
+    """As `clean`."""
+    return sum(
+        _clean_field(fence, word, LABEL_LENGTH) for fence in fences for word in ("lease_id", "holder")
+    )
 
 
 def clean(hello: pb.Hello) -> int:
     """Cut and clean, in place, the words that only describe; returns how many had to be changed."""
     changed = 0
-    for word in ("agent_version", "boot_id"):
+    for word in ("agent_version", "boot_id", "rack"):
         changed += _clean_field(hello, word, LABEL_LENGTH)
+    changed += clean_fences(hello.fences)
     for reader in hello.readers:
         changed += _clean_field(reader, "name", LABEL_LENGTH)
         changed += _clean_field(reader, "state", LABEL_LENGTH)
@@ -82,10 +106,11 @@ def name_fault(name: str, length: int) -> str:
 
 _DESCRIPTIONS = (
     "vendor", "model", "device_class", "pci_bus_id", "partition_profile", "serial", "driver_version", "reader", "mode",
+    "link_domain",
 )
 
 
-def _clean_field(message: pb.Hello | pb.Device | pb.Reader, name: str, length: int) -> int:
+def _clean_field(message: pb.Hello | pb.Device | pb.Reader | pb.DeviceFence, name: str, length: int) -> int:
     before = getattr(message, name)
     after = cleaned(before, length)
     if after == before:

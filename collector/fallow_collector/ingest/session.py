@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from fallow_collector.ingest import hello as greeting
+from fallow_collector.ingest import ledger as ledgers
 from fallow_collector.ingest.identity import Identity
 from fallow_collector.ingest.received import Ranges, Received
 from fallow_proto import WIRE
@@ -91,8 +92,20 @@ class Record(NamedTuple):
     events: Sequence[pb.Event]
 
 
+class Confirm(NamedTuple):
+    """What the node keeps of devices that it was sent fences of."""
+
+    fences: Sequence[pb.DeviceFence]
+
+
+class Import(NamedTuple):
+    """What a scheduler's own daemon says on the node."""
+
+    ledger: pb.Ledger
+
+
 class Refused(NamedTuple):
-    """To be counted and logged; the session itself tells the agent."""
+    """To be counted and logged; the session itself tells the agent of reports and events."""
 
     refusal: Refusal
     many: int
@@ -104,7 +117,7 @@ class Close(NamedTuple):
     reason: str
 
 
-Action = Greet | Update | Take[Arrival] | Record | Refused | Close
+Action = Greet | Update | Take[Arrival] | Record | Confirm | Import | Refused | Close
 
 
 class Binder(Protocol[Arrival_co]):
@@ -149,6 +162,10 @@ class Session(Generic[Arrival]):
             return self._layout(message.layout)
         if kind == "hello":
             return self._again(message.hello)
+        if kind == "fenced":
+            return self._fenced(message.fenced)
+        if kind == "ledger":
+            return self._ledger(message.ledger)
         return ()  # a newer agent's word that we do not know yet
 
     def welcome(self, judged: tuple[str, int], terms: Terms) -> pb.ToAgent:
@@ -289,6 +306,18 @@ class Session(Generic[Arrival]):
             event.message = greeting.cleaned(event.message, greeting.MESSAGE_LENGTH)
             good.append(event)
         return [Record(batch.epoch, good), *actions] if good else actions
+
+    def _fenced(self, fenced: pb.Fenced) -> Sequence[Action[Arrival]]:
+        if fault := greeting.fences_fault(fenced.fences):
+            return (Refused(Refusal.MALFORMED, 1, f"fenced: {fault}"[:DETAIL_LENGTH]),)
+        greeting.clean_fences(fenced.fences)
+        return (Confirm(fenced.fences),)
+
+    def _ledger(self, ledger: pb.Ledger) -> Sequence[Action[Arrival]]:
+        if fault := ledgers.complaint(ledger):
+            return (Refused(Refusal.MALFORMED, 1, fault[:DETAIL_LENGTH]),)
+        ledgers.clean(ledger)
+        return (Import(ledger),)
 
     def _refuse_all(self, batch: pb.Reports) -> Sequence[Action[Arrival]]:
         if batch.epoch not in self._epochs:

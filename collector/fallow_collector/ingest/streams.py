@@ -16,8 +16,10 @@ from fallow_collector.ingest.refusals import Refusals
 from fallow_collector.ingest.session import (
     Binder,
     Close,
+    Confirm,
     Fault,
     Greet,
+    Import,
     Record,
     Refusal,
     Refused,
@@ -53,6 +55,15 @@ class Behind(Protocol[Arrival_contra]):
         """Reports to judge and reports to store, oldest first. numbers: of those to store."""
 
     def record(self, source: Source, events: Sequence[pb.Event]) -> None: ...
+
+    def greeted(self, hello: pb.Hello, receipt: float) -> None:
+        """After `hello`, when the stream is its node's and has been welcomed: it can be sent fences."""
+
+    def fenced(self, node: str, fences: Sequence[pb.DeviceFence], receipt: float) -> None:
+        """What the node keeps of devices that it was sent fences of."""
+
+    def ledger(self, node: str, ledger: pb.Ledger, receipt: float) -> None:
+        """All that a scheduler's own daemon has allocated on the node."""
 
 
 class Stream(Generic[Arrival]):
@@ -126,6 +137,11 @@ class Streams(Generic[Arrival]):
                     self._greet(stream, action.hello, receipt, wall)
                 case Update():
                     self._behind.hello(action.hello, receipt, wall)
+                    self._behind.greeted(action.hello, receipt)
+                case Confirm(fences):
+                    self._behind.fenced(session.node, fences, receipt)
+                case Import(ledger):
+                    self._behind.ledger(session.node, ledger, receipt)
                 case Close():
                     self._close(stream, action, receipt)
         if session.has_news:
@@ -184,6 +200,16 @@ class Streams(Generic[Arrival]):
                     stream.session.acknowledge(epoch, lo, hi)
                 self._waiting[stream] = None
 
+    def send_fences(self, node: str, fences: Sequence[pb.DeviceFence]) -> bool:
+        """Tell a node at once who owns devices of it; False: it has no stream, and says in its next Hello what it
+        keeps. An agent that is too old to know fences never answers.
+        """
+        stream = self._nodes.get(node)
+        if stream is None:
+            return False
+        stream.say(pb.ToAgent(fence=pb.Fence(fences=fences)))
+        return True
+
     def pulse(self) -> None:
         """Let some of the streams send what they have; called 20 times a second."""
         for stream in list(islice(self._waiting, ACKS_A_PULSE)):
@@ -209,6 +235,7 @@ class Streams(Generic[Arrival]):
         self._nodes[node] = stream
         judged = self._behind.hello(hello, receipt, wall)
         stream.say(stream.session.welcome(judged, self._terms))
+        self._behind.greeted(hello, receipt)
         log.info(
             "stream began node=%s site=%s devices=%d agent=%s epoch=%s newer=%s streams=%d",
             node, hello.site, len(hello.devices), hello.agent_version, hello.epoch, older is not None, len(self._nodes),

@@ -69,5 +69,22 @@ def event(seq: int, **changed: object) -> pb.Event:
     return pb.Event(**{**fields, **changed})  # type: ignore[arg-type]
 
 
+def fence(device: str = f"{NODE}-gpu-0", token: int = 7, **changed: object) -> pb.DeviceFence:
+    fields: dict[str, object] = {"device": device, "token": token, "held": True, "lease_id": "l1", "holder": "alice"}
+    return pb.DeviceFence(**{**fields, **changed})  # type: ignore[arg-type]
+
+
+def fenced(*fences: pb.DeviceFence) -> pb.FromAgent:
+    return pb.FromAgent(fenced=pb.Fenced(fences=fences))
+
+
+def ledger(**changed: object) -> pb.FromAgent:
+    fields: dict[str, object] = {
+        "name": "kubernetes", "age_s": 0.5, "owned": [f"{NODE}-gpu-0", f"{NODE}-gpu-1"],
+        "allocations": [pb.Allocation(device=f"{NODE}-gpu-0", holder="default/train-0")],
+    }
+    return pb.FromAgent(ledger=pb.Ledger(**{**fields, **changed}))  # type: ignore[arg-type]
+
+
 def numbers(ranges: Sequence[pb.EpochRanges]) -> dict[str, list[tuple[int, int]]]:
     return {each.epoch: [(r.lo, r.hi) for r in each.ranges] for each in ranges}

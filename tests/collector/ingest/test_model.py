@@ -131,6 +131,15 @@ class Conversation(RuleBasedStateMachine):
     def record(self, source: Source, events: Sequence[pb.Event]) -> None:
         pass
 
+    def greeted(self, hello: pb.Hello, receipt: float) -> None:
+        pass
+
+    def fenced(self, node: str, fences: Sequence[pb.DeviceFence], receipt: float) -> None:
+        pass
+
+    def ledger(self, node: str, ledger: pb.Ledger, receipt: float) -> None:
+        pass
+
     # rules
 
     @initialize()

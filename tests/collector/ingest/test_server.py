@@ -18,7 +18,7 @@ from fallow_collector.ingest.streams import Streams
 from fallow_collector.series import Source, Span
 from fallow_proto.v1 import telemetry_pb2 as pb
 from fallow_proto.v1 import telemetry_pb2_grpc as stubs
-from tests.collector.ingest.builders import EPOCH, NODE, hello, layout, numbers, report, reports
+from tests.collector.ingest.builders import EPOCH, NODE, fence, fenced, hello, layout, numbers, report, reports
 from tests.collector.ingest.certificates import Authority, Pair
 
 DEADLINE_S = 20.0
@@ -32,6 +32,7 @@ class Behind:
         self.there: set[str] = set()
         self.judged: list[int] = []
         self.stored: list[Span] = []
+        self.fences: list[pb.DeviceFence] = []
 
     def hello(self, hello: pb.Hello, receipt: float, wall: float) -> tuple[str, int]:
         self.there.add(hello.node)
@@ -45,6 +46,15 @@ class Behind:
         self.stored += [Span(source, number, number) for number in numbers]
 
     def record(self, source: Source, events: Sequence[pb.Event]) -> None:
+        pass
+
+    def greeted(self, hello: pb.Hello, receipt: float) -> None:
+        pass
+
+    def fenced(self, node: str, fences: Sequence[pb.DeviceFence], receipt: float) -> None:
+        self.fences += fences
+
+    def ledger(self, node: str, ledger: pb.Ledger, receipt: float) -> None:
         pass
 
 
@@ -115,6 +125,21 @@ async def hear(call: Call) -> pb.ToAgent:
 async def end(call: Call) -> tuple[grpc.StatusCode, str]:
     code = await call.code()
     return code, await call.details()
+
+
+def test_a_fence_travels_to_the_node_and_its_answer_back() -> None:
+    async def test(served: Served) -> None:
+        async with served.channel() as channel:
+            stream = call(channel)
+            await say(stream, hello())
+            assert (await hear(stream)).HasField("welcome")
+            assert served.streams.send_fences(NODE, [fence()])
+            assert list((await hear(stream)).fence.fences) == [fence()]
+            await say(stream, fenced(fence(token=9)))
+            await until(lambda: served.behind.fences == [fence(token=9)])
+        assert not served.streams.send_fences("node-2", [fence()])
+
+    serving(test)
 
 
 def test_a_report_travels_to_the_stages_and_its_acknowledgement_back() -> None:

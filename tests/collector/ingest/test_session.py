@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from fallow_collector.ingest import hello as greeting
 from fallow_collector.ingest.identity import Identity
+from fallow_collector.ingest.ledger import ENTRIES
 from fallow_collector.ingest.received import Received
 from fallow_collector.ingest.session import (
     AGE_MAX_S,
@@ -14,8 +16,10 @@ from fallow_collector.ingest.session import (
     REPORTS,
     Action,
     Close,
+    Confirm,
     Fault,
     Greet,
+    Import,
     Record,
     Refusal,
     Refused,
@@ -33,9 +37,12 @@ from tests.collector.ingest.builders import (
     WALL,
     event,
     events,
+    fence,
+    fenced,
     hello,
     layout,
     layout_for,
+    ledger,
     numbers,
     report,
     reports,
@@ -251,3 +258,59 @@ def test_what_was_lost_by_the_store_is_asked_for_again(talk: Talk) -> None:
     talk.session.ask_again(EPOCH, 4, 6)
     (told,) = talk.news()
     assert numbers(told.resend.lost) == {EPOCH: [(4, 6)]}
+
+
+def test_what_a_node_keeps_of_fences_is_told_with_its_descriptions_cleaned(talk: Talk) -> None:
+    (confirm,) = talk.say(fenced(fence(holder="a\nb"), fence("other", 2**53 - 1, held=False)))
+    assert confirm == Confirm([fence(holder="a b"), fence("other", 2**53 - 1, held=False)])
+
+
+@pytest.mark.parametrize(("fences", "detail"), [
+    ([fence("")], "device of a fence is empty, expected a name"),
+    ([fence("a b")], "holds a space or a control character"),
+    ([fence(token=0)], f"token 0 of device {NODE}-gpu-0, expected 1 to below 2^53"),
+    ([fence(), fence(token=2**53)], f"token {2**53} of device"),
+    ([fence()] * (greeting.FENCES + 1), "4097 fences, expected no more than 4096"),
+])
+def test_fences_that_cannot_be_are_refused_whole_and_end_neither_the_stream_nor_the_telemetry(
+    talk: Talk, fences: list[pb.DeviceFence], detail: str
+) -> None:
+    (refused,) = talk.say(fenced(*fences))
+    assert isinstance(refused, Refused)
+    assert (refused.refusal, refused.many) == (Refusal.MALFORMED, 1)
+    assert detail in refused.detail
+    assert taken(talk.say(reports(1))) == ([1], [1])
+
+
+def test_a_hello_says_what_the_node_keeps_and_one_with_an_absurd_token_is_closed() -> None:
+    (greet,) = Talk().say(hello(fences=[fence(holder="a\tb")], rack="row\n3"))
+    assert isinstance(greet, Greet)
+    assert (list(greet.hello.fences), greet.hello.rack) == ([fence(holder="a b")], "row 3")
+    (close,) = Talk().say(hello(fences=[fence(token=2**53)]))
+    assert isinstance(close, Close)
+    assert close.fault == Fault.INVALID_ARGUMENT
+    assert "expected 1 to below 2^53" in close.reason
+
+
+def test_a_schedulers_allocations_are_imported_and_only_described_by_printable_words(talk: Talk) -> None:
+    odd = [pb.Allocation(device="d", holder="a\nb")]
+    (imported,) = talk.say(ledger(problem="\x07", allocations=odd))
+    assert isinstance(imported, Import)
+    assert imported.ledger.problem == "unprintable", "a problem that says nothing is still one"
+    assert imported.ledger.allocations[0].holder == "a b"
+    assert talk.say(ledger()) == [Import(ledger().ledger)]
+
+
+@pytest.mark.parametrize(("message", "detail"), [
+    (ledger(name=""), "name of a ledger is empty"),
+    (ledger(age_s=-1.0), "age_s of ledger kubernetes is -1.0"),
+    (ledger(age_s=float("nan")), "age_s of ledger kubernetes is nan"),
+    (ledger(owned=[""]), "device in ledger kubernetes is empty"),
+    (ledger(allocations=[pb.Allocation(device="", holder="x")]), "device in ledger kubernetes is empty"),
+    (ledger(owned=["d"] * (ENTRIES + 1)), "4097 allocations or owned devices"),
+])
+def test_a_ledger_that_cannot_be_is_refused_whole(talk: Talk, message: pb.FromAgent, detail: str) -> None:
+    (refused,) = talk.say(message)
+    assert isinstance(refused, Refused)
+    assert refused.refusal == Refusal.MALFORMED
+    assert detail in refused.detail
