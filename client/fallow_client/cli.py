@@ -11,10 +11,26 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from fallow_client.client import Client
-from fallow_client.commands import baseline, capacity, devices, history, inventory, nodes, token, top
-from fallow_client.commands.terminal import FAILED, MISUSED
+from fallow_client.commands import (
+    baseline,
+    capacity,
+    cordons,
+    devices,
+    fit,
+    history,
+    inventory,
+    leases,
+    ledgers,
+    nodes,
+    token,
+    top,
+    watch,
+)
+from fallow_client.commands.everywhere import names_of
+from fallow_client.commands.terminal import FAILED, MISUSED, NO_CAPACITY, Misused
 from fallow_client.connection import DEFAULT_URL
-from fallow_client.errors import FallowError, Refused
+from fallow_client.errors import FallowError, NoCapacity, Refused
+from fallow_client.sites import Sites
 from fallow_proto.settings import SettingsError, secret
 
 
@@ -23,16 +39,33 @@ class Command(NamedTuple):
     help: str
     arguments: Callable[[ArgumentParser], None]
     run: Callable[[Namespace, Client], int]
+    run_everywhere: Callable[[Namespace, Sites], int] | None = None  # over several collectors at once
 
 
 COMMANDS = (
-    Command("capacity", "what can be dispatched now", capacity.arguments, capacity.run),
-    Command("devices", "devices with their states and newest readings", devices.list_arguments, devices.run_list),
+    Command("capacity", "what can be dispatched now", capacity.arguments, capacity.run, capacity.run_everywhere),
+    Command("devices", "devices with their states and newest readings", devices.list_arguments, devices.run_list,
+            devices.run_list_everywhere),
     Command("device", "everything about one device", devices.uuid_argument, devices.run_one),
-    Command("nodes", "hosts and their agents", nodes.arguments, nodes.run),
+    Command("nodes", "hosts and their agents", nodes.arguments, nodes.run, nodes.run_everywhere),
     Command("history", "what a device said over time", history.arguments, history.run),
     Command("top", "the busiest devices, live", top.arguments, top.run),
     Command("explain", "why a device is offered or not", devices.uuid_argument, devices.run_explain),
+    Command("fit", "whether idle devices serve a request, and why others do not", fit.arguments, fit.run,
+            fit.run_everywhere),
+    Command("reserve", "take idle devices", leases.reserve_arguments, leases.run_reserve, leases.run_reserve_anywhere),
+    Command("commit", "make a reservation a lease", leases.prolong_arguments, leases.run_commit),
+    Command("renew", "prolong a lease", leases.prolong_arguments, leases.run_renew),
+    Command("release", "give devices back", leases.release_arguments, leases.run_release),
+    Command("leases", "who holds what, until when", leases.list_arguments, leases.run_list),
+    Command("cordon", "give devices or nodes no new work", cordons.arguments, cordons.run_cordon),
+    Command("drain", "the same, to empty them", cordons.arguments, cordons.run_drain),
+    Command("maintenance", "a window in which devices or nodes are out of service", cordons.maintenance_arguments,
+            cordons.run_maintenance),
+    Command("uncordon", "lift a cordon, drain or window", cordons.uncordon_arguments, cordons.run_uncordon),
+    Command("cordons", "what is cordoned, by whom, why and until when", cordons.list_arguments, cordons.run_list),
+    Command("watch", "every change, as it happens", watch.arguments, watch.run, watch.run_everywhere),
+    Command("ledgers", "the schedulers that hand out devices", ledgers.arguments, ledgers.run),
     Command("declare", "say which devices there are", inventory.declare_arguments, inventory.run_declare),
     Command("retire", "forget a device that is absent", devices.uuid_argument, inventory.run_retire),
     Command("baseline", "what a device draws and holds when idle", baseline.arguments, baseline.run),
@@ -46,9 +79,15 @@ def main() -> int:
 
 def fallow(words: Sequence[str], environment: Mapping[str, str]) -> int:
     """Do what the words say, and say what became of it. Raises SystemExit(2) on wrong usage."""
-    args = parser(environment).parse_args(words)
+    args = parser().parse_args(words)
     try:
         return run(args, environment)
+    except NoCapacity as refused:
+        print(f"fallow: {refused.problem.detail}", file=sys.stderr)
+        return NO_CAPACITY
+    except Misused as error:
+        print(f"fallow: {error}", file=sys.stderr)
+        return MISUSED
     except Refused as refused:
         print(f"fallow: {refused.problem.detail}", file=sys.stderr)
         return MISUSED if refused.status == 400 else FAILED
@@ -64,12 +103,18 @@ def run(args: Namespace, environment: Mapping[str, str]) -> int:
     if args.command is None:
         return token.run(args)
     presented = secret(args.token_file, "--token-file") if args.token_file else environment.get("FALLOW_TOKEN", "")
-    with Client(args.url, presented) as client:
-        done: int = args.command.run(args, client)
-        return done
+    command: Command = args.command
+    urls = args.url or environment.get("FALLOW_URL", "").replace(",", " ").split() or [DEFAULT_URL]
+    if len(urls) == 1:
+        with Client(urls[0], presented) as client:
+            return command.run(args, client)
+    if command.run_everywhere is None:
+        raise Misused(f"fallow {command.name} asks one collector, and {len(urls)} are named; expected one --url")
+    with Sites(names_of(urls), presented) as sites:
+        return command.run_everywhere(args, sites)
 
 
-def parser(environment: Mapping[str, str]) -> ArgumentParser:
+def parser() -> ArgumentParser:
     program = ArgumentParser(
         prog="fallow", description="Which accelerators of a fleet lie fallow, and why the others do not.",
         epilog="exit status: 0 answered, 1 failure, 2 wrong usage, 3 answered that there is no idle capacity",
@@ -79,8 +124,10 @@ def parser(environment: Mapping[str, str]) -> ArgumentParser:
         added = words.add_parser(command.name, help=command.help, description=command.help)
         command.arguments(added)
         added.add_argument("--json", action="store_true", help="the API's answer as it came")
-        added.add_argument("--url", default=environment.get("FALLOW_URL") or DEFAULT_URL,
-                           help="the collector (default: FALLOW_URL, now %(default)s)")
+        several = "; repeated for several" if command.run_everywhere else ""
+        added.add_argument("--url", action="append",
+                           help=f"the collector{several} (default: FALLOW_URL, with commas between several, "
+                                f"or {DEFAULT_URL})")
         added.add_argument("--token-file", metavar="FILE", help="file with the token (default: FALLOW_TOKEN holds it)")
         added.set_defaults(command=command)
     minting = words.add_parser("token", help="make a token for the API", description="make a token for the API")

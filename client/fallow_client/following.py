@@ -28,13 +28,12 @@ Event = Change | Cut
 class Following:
     """Where a watch stands.
 
-    It resumes after the last revision that is known to have come whole: a cut may fall between two changes of one
-    revision, and a list that was cut short is asked for again.
+    It resumes after the last event that had an id. The collector gives one to the last change of a revision and to
+    bookmarks only, so a revision or a list that a cut went through comes again.
     """
 
     def __init__(self) -> None:
         self.resume = ""  # "epoch:revision"; empty: list first
-        self._changing: tuple[str, int] | None = None  # the revision whose changes are coming; None while listing
         self._decoder = Decoder()
         self._heard_at = 0.0
         self._failures = 0
@@ -45,14 +44,17 @@ class Following:
 
     def feed(self, chunk: bytes, now: float) -> list[Change]:
         """The changes that these bytes complete. Raises Malformed, and Unreachable after too long without any."""
-        changes = [_change(event.data) for event in self._decoder.feed(chunk)]
-        if changes:
+        events = self._decoder.feed(chunk)
+        if events:
             self._heard_at = now
             self._failures = 0
         elif now - self._heard_at > SILENCE_S:
             raise Unreachable(f"the watch has been silent for {SILENCE_S:.0f} s; expected a bookmark every 10 s")
-        for change in changes:
-            self._note(change)
+        changes = []
+        for event in events:
+            if event.id is not None:
+                self.resume = event.id
+            changes.append(_change(event.data))
         return changes
 
     def broken(self, error: FallowError) -> Cut:
@@ -63,19 +65,6 @@ class Following:
         self._failures = min(self._failures + 1, 10)
         wait_s = random.uniform(longest / 2, longest)  # not all watchers at once
         return Cut(error=str(error), retry_in_s=wait_s, lists_again=not self.resume)
-
-    def _note(self, change: Change) -> None:
-        match change.kind:
-            case "resync":
-                self.resume, self._changing = "", None
-            case "bookmark":
-                self.resume = f"{change.epoch}:{change.revision}"
-                self._changing = change.epoch, change.revision
-            case _ if self._changing is not None:
-                epoch, revision = self._changing
-                if (change.epoch, change.revision) != (epoch, revision):
-                    self.resume = f"{epoch}:{revision}"
-                    self._changing = change.epoch, change.revision
 
 
 def _change(data: bytes) -> Change:

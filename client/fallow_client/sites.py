@@ -40,6 +40,8 @@ class Sites:
     """
 
     def __init__(self, urls: Mapping[str, str], token: Tokens = "", within_s: float = WITHIN_S) -> None:
+        self.urls = urls
+        self.token = token
         self._clients = {site: Client(url, _token(token, site)) for site, url in urls.items()}
         self._within_s = within_s
         self._threads = ThreadPoolExecutor(max(len(urls), 1), thread_name_prefix="site")

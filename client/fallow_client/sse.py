@@ -14,7 +14,7 @@ MOST_BYTES = 16 * 2**20  # of one event; what is longer is no event of a collect
 
 class ServerSent(NamedTuple):
     kind: str
-    id: str
+    id: str | None  # None: the last one holds
     data: bytes
 
 
@@ -24,7 +24,7 @@ class Decoder:
     def __init__(self) -> None:
         self._rest = b""
         self._kind = ""
-        self._id = ""
+        self._id: str | None = None
         self._data: list[bytes] = []
 
     def feed(self, chunk: bytes) -> list[ServerSent]:
@@ -50,5 +50,6 @@ class Decoder:
 
     def _dispatched(self) -> ServerSent | None:
         kind, self._kind = self._kind, ""
+        event_id, self._id = self._id, None
         data, self._data = self._data, []
-        return ServerSent(kind or "message", self._id, b"\n".join(data)) if data else None
+        return ServerSent(kind or "message", event_id, b"\n".join(data)) if data else None

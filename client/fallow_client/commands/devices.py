@@ -4,7 +4,17 @@ from argparse import ArgumentParser, Namespace
 
 from fallow_client import calls
 from fallow_client.client import Client
-from fallow_client.commands.terminal import ANSWERED, add_filters, answer, answer_of_device, console, where_of
+from fallow_client.commands.everywhere import answered, show_across
+from fallow_client.commands.terminal import (
+    ANSWERED,
+    Misused,
+    add_filters,
+    answer,
+    answer_of_device,
+    console,
+    where_of,
+)
+from fallow_client.sites import Sites
 from fallow_client.views import devices as views
 
 FILTERS = ("site", "node", "class", "vendor", "model", "phase")
@@ -28,6 +38,20 @@ def run_list(args: Namespace, client: Client) -> int:
     width = console().width
     answer(args, client, calls.devices(where_of(args), args.limit, args.cursor), lambda page: views.page(page, width))
     return ANSWERED
+
+
+def run_list_everywhere(args: Namespace, sites: Sites) -> int:
+    one_cursor_is_of_one(args)
+    width = console().width
+    found = sites.devices(where_of(args), args.limit)
+    show_across(args, found, lambda page: views.page(page, width), "")
+    return answered(found)
+
+
+def one_cursor_is_of_one(args: Namespace) -> None:
+    """Raises Misused."""
+    if args.cursor is not None:
+        raise Misused("a cursor is of one collector's pages; expected one --url with --cursor")
 
 
 def run_one(args: Namespace, client: Client) -> int:

@@ -24,6 +24,10 @@ class NotUnique(FallowError):
     """The beginning of a uuid fits no device, or several."""
 
 
+class Misused(FallowError):
+    """The words of the command do not go together."""
+
+
 def console() -> Console:
     """Strings of devices are data: no markup, no emoji, no guessed colours."""
     return Console(markup=False, emoji=False, highlight=False)

@@ -21,7 +21,8 @@ class Minted(NamedTuple):
 
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("action", choices=("new",), help="make one; nothing is sent anywhere")
-    parser.add_argument("--role", choices=("read", "admin"), required=True, help="read may look, admin may also change")
+    parser.add_argument("--role", choices=("read", "lease", "admin"), required=True,
+                        help="read may look, lease may also take idle devices and give them back, admin may change all")
     parser.add_argument("--name", type=_name, required=True, help="whose it is; the collector's log names it")
 
 
