@@ -10,6 +10,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from fallow_collector.answers.fit import Fitter
+from fallow_collector.answers.ledgers import Ledgers
+from fallow_collector.answers.cordons import Cordons
 from fallow_collector.answers.live import Live
 from fallow_collector.api.app import make_app
 from fallow_collector.api.server import HttpServer
@@ -23,6 +26,7 @@ from fallow_collector.ingest.session import Terms
 from fallow_collector.inventory import load_inventory
 from fallow_collector.journal import Journal
 from fallow_collector.keep import Keeper
+from fallow_collector.ledgers.imports import Imports
 from fallow_collector.own import Own
 from fallow_collector.pipeline import FLUSH_S, Pipeline, Waiting
 from fallow_collector.state import State, StateError
@@ -63,8 +67,12 @@ class Collector:
         self._store = make_store(settings)
         self._writer = Writer(self._store, self._fleet.series)
         self._pipeline = Pipeline(self._fleet, self._writer, terms_of(settings, version))
-        self._view = View(self._fleet, self._engine, time.monotonic, time.time)
+        self._imports = Imports(self._fleet, settings.idle.ledger_stale_s, self._engine.restart)
+        self._view = View(
+            self._fleet, self._engine, time.monotonic, time.time, prepare=[self._imports.bring_up_to_date]
+        )
         self._journal = Journal(self._view.epoch, time.time)
+        self._fitter = Fitter(self._fleet, self._view)
         self._own = Own(self._fleet, self._pipeline, self._writer, self._store)
         self._server = Server(self._pipeline.streams)
 
@@ -116,6 +124,7 @@ class Collector:
         self._stops.append(("state", self._stop_state))
         self._keeper = Keeper(self._state, self._fleet, self._engine)
         self._keeper.restore()
+        self._ledgers = Ledgers(self._imports, self._state, self._view.refresh)
         self._pipeline.streams.learn(
             (source, [(number, number)]) for source, number in await asyncio.to_thread(self._state.event_numbers)
         )
@@ -195,7 +204,11 @@ class Collector:
             self._fleet, self._engine, self._view, self._state, self._store, self._own.readiness, self._own.measures
         )
         open_host = settings.auth.insecure and not is_loopback(settings.http.listen)
-        app = make_app(answers, tokens, self._version, loopback_only=not open_host)
+        app = make_app(
+            answers, tokens, self._version, loopback_only=not open_host,
+            fit=self._fitter,
+            ledgers=self._ledgers,
+        )
         server = HttpServer(app, settings.http.listen, settings.tls.cert, settings.tls.key)
         self.http = await server.start()
         self._stops.append(("http", server.stop))
@@ -259,6 +272,7 @@ class Collector:
         changes = self._keeper.changes()
         try:
             await asyncio.to_thread(changes.save, self._state)
+            await self._ledgers.keep()
         except StateError as error:
             self._keeper.put_back(changes)
             self._state_fails(error)
