@@ -63,7 +63,7 @@ def _values(fleet: Fleet, engine: Engine, row: int) -> dict[str, float | None]:
 def baseline(fleet: Fleet, engine: Engine, row: int) -> api.Baseline:
     state = engine.state[row]
     source = FloorSource(state["floor_source"])
-    prior = engine.settings.idle_power_max_ratio * newest(fleet, row)["power_limit_watts"]
+    prior = engine.idle_power_max_watts(row, newest(fleet, row)["power_limit_watts"])
     return api.Baseline(
         uuid=fleet.identities[row].uuid,
         floor_watts=known(prior if source is FloorSource.PRIOR else float(state["floor_watts"])),

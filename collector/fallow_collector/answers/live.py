@@ -90,6 +90,9 @@ class Live:
             last_ms=int(fleet.last_ms[row]),
             host=identity.device_class == DeviceClass.GENERAL,
             unsupported=frozenset(identity.unsupported),
+            overridden=self._engine.overridden(row),
+            idle_power_max_watts=self._engine.idle_range(row)[0],
+            base_memory_max_bytes=self._engine.idle_range(row)[1],
         )
         return api.Explanation(
             uuid=uuid,
@@ -101,7 +104,7 @@ class Live:
                     name=rule.name, holds=rule.holds, value=rule.value, threshold=rule.threshold,
                     since=None if rule.since_ms is None else rfc3339(rule.since_ms / 1000), next=rule.next,
                 )
-                for rule in explain(self._engine.settings, facts)
+                for rule in explain(self._engine.thresholds(row), facts)
             ],
         )
 

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from fallow_collector.idle import phase
 from fallow_collector.idle.reasons import BIT as REASON
 from fallow_collector.idle.reasons import NONE, where
-from fallow_collector.idle.settings import IdleSettings
 from fallow_proto.states import Allocation, Freshness, Health, Service
 
 LIVE, STALE, LOST, ABSENT = map(
@@ -59,9 +58,13 @@ class Assessment:
     low: NDArray[np.bool_]
 
 
-def assess(settings: IdleSettings, state: NDArray[np.void], presence: Presence) -> Assessment:
-    stale = np.maximum(settings.stale_s, 3 * presence.interval_s)
-    lost = np.maximum(settings.lost_s, 10 * presence.interval_s)
+def assess(
+    stale_s: float | NDArray[np.float64], lost_s: float | NDArray[np.float64], state: NDArray[np.void],
+    presence: Presence,
+) -> Assessment:
+    """stale_s, lost_s: for all n devices, or float64[n]; state: state.STATE[n]."""
+    stale = np.maximum(stale_s, 3 * presence.interval_s)
+    lost = np.maximum(lost_s, 10 * presence.interval_s)
     freshness = np.select(
         [~presence.present, ~(presence.age_s <= lost), ~(presence.age_s <= stale)], [ABSENT, LOST, STALE], LIVE
     ).astype(np.uint8)

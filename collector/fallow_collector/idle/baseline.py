@@ -8,7 +8,7 @@ model's idle range, so that a leak or a stuck clock is never taken for the floor
 import numpy as np
 from numpy.typing import NDArray
 
-from fallow_collector.idle.settings import IdleSettings
+from fallow_collector.idle.settings import Thresholds
 from fallow_collector.idle.state import FloorSource, Reading
 
 BINS = 64
@@ -23,7 +23,7 @@ def empty(rows: int) -> NDArray[np.float32]:
 
 
 def learn(
-    settings: IdleSettings,
+    settings: Thresholds,
     state: NDArray[np.void],
     histograms: NDArray[np.float32],
     rows: NDArray[np.int32],
@@ -35,10 +35,10 @@ def learn(
     """
     power, limit = reading["power_watts"], reading["power_limit_watts"]
     _forget_other_limits(state, histograms, rows, limit)
-    use = np.flatnonzero(state["learnable"] & np.isfinite(power) & np.isfinite(limit))
+    top = idle_power_max_watts(settings, reading)
+    use = np.flatnonzero(state["learnable"] & np.isfinite(power) & np.isfinite(top))
     if not len(use):
         return
-    top = settings.idle_power_max_ratio * limit
     bins = np.clip(power[use] / top[use] * BINS, 0, BINS).astype(np.intp)
     histograms[rows[use], bins] += 1
     state["clean_s"][use] += reading.interval_s[use]
@@ -49,6 +49,12 @@ def learn(
         state["floor_source"][due] = np.where(np.isfinite(floors), FloorSource.LEARNED, FloorSource.REFUSED)
         state["fitted_s"][due] = state["clean_s"][due]
         histograms[rows[due]] *= 1 - settings.floor_clean_s / _DAY_S  # forget over a day
+
+
+def idle_power_max_watts(settings: Thresholds, reading: Reading) -> NDArray[np.float64]:
+    """Upper end of each device's idle range: the catalogue's, else a share of its power limit; NaN: not known."""
+    of_model = reading.idle_power_max_watts
+    return np.where(np.isnan(of_model), settings.idle_power_max_ratio * reading["power_limit_watts"], of_model)
 
 
 def fit(histograms: NDArray[np.float32], top: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -75,7 +81,7 @@ def _forget_other_limits(
     state["limit_watts"] = np.where(np.isfinite(limit), limit, state["limit_watts"])
 
 
-def _is_due(settings: IdleSettings, state: NDArray[np.void]) -> NDArray[np.bool_]:
+def _is_due(settings: Thresholds, state: NDArray[np.void]) -> NDArray[np.bool_]:
     due: NDArray[np.bool_] = (state["clean_s"] - state["fitted_s"] >= settings.floor_clean_s) & (
         state["floor_source"] != FloorSource.ACCEPTED
     )

@@ -7,7 +7,7 @@ import numpy as np
 
 from fallow_collector.idle import phase
 from fallow_collector.idle.reasons import BIT, REASONS
-from fallow_collector.idle.settings import IdleSettings
+from fallow_collector.idle.settings import Thresholds
 from fallow_collector.idle.state import BIT as BIT_OF_WITNESS
 from fallow_collector.idle.state import NEVER, BaseSource, FloorSource
 from fallow_proto.states import Freshness
@@ -30,6 +30,9 @@ class Facts(NamedTuple):
     last_ms: int
     host: bool
     unsupported: frozenset[str]
+    overridden: frozenset[str]  # thresholds that are set for its model alone
+    idle_power_max_watts: float  # of the catalogue, NaN where it does not say
+    base_memory_max_bytes: float
 
 
 class Rule(NamedTuple):
@@ -43,7 +46,12 @@ class Rule(NamedTuple):
     next: str
 
 
-def explain(settings: IdleSettings, facts: Facts) -> list[Rule]:
+def _key(facts: Facts, name: str) -> str:
+    """Where a threshold stands in the configuration."""
+    return f"[[idle.models]] {name}" if name in facts.overridden else f"[idle] {name}"
+
+
+def explain(settings: Thresholds, facts: Facts) -> list[Rule]:
     """The rules in the order in which they are asked; a device is idle when all of them hold."""
     rules = [_fresh(settings, facts), _healthy(facts), _known(facts)]
     rules += _host_rules(settings, facts) if facts.host else _device_rules(settings, facts)
@@ -58,13 +66,13 @@ def _next(found: list[str]) -> str:
     return "; ".join(dict.fromkeys(_NEXT[name] for name in found))
 
 
-def _fresh(settings: IdleSettings, facts: Facts) -> Rule:
+def _fresh(settings: Thresholds, facts: Facts) -> Rule:
     limit = max(settings.stale_s, 3 * facts.interval_s)
     age = "no reading yet" if facts.age_s == np.inf else f"{facts.age_s:.1f} s old"
     found = _has(facts, "absent", "lost", "stale")
     return Rule(
-        "live", facts.freshness == Freshness.LIVE, f"{facts.freshness}, newest reading {age}", f"at most {limit:g} s",
-        None, _next(found),
+        "live", facts.freshness == Freshness.LIVE, f"{facts.freshness}, newest reading {age}",
+        f"at most {limit:g} s ({_key(facts, 'stale_s')}, at least 3 intervals)", None, _next(found),
     )
 
 
@@ -87,45 +95,65 @@ def _known(facts: Facts) -> Rule:
     )
 
 
-def _device_rules(settings: IdleSettings, facts: Facts) -> list[Rule]:
+def _device_rules(settings: Thresholds, facts: Facts) -> list[Rule]:
     state, values = facts.state, facts.values
-    floor, limit, source = _floor(settings, facts)
+    limit, floor = _floor(settings, facts)
     base = float(state["base_bytes"])
     counted = values["processes"] - (0 if isnan(values["processes_exempt"]) else values["processes_exempt"])
     return [
         _below("utilization", values["utilization_ratio"], settings.utilization_off_ratio, _percent, facts,
-               "utilization_ratio"),
+               "utilization_ratio", _key(facts, "utilization_off_ratio")),
         _below("compute units", values["compute_active_ratio"], settings.compute_off_ratio, _percent, facts,
-               "compute_active_ratio"),
-        _below("power", values["power_watts"], limit, _watts, facts, "power_watts",
-               note=f"floor {_watts(floor)}, {source}"),
+               "compute_active_ratio", _key(facts, "compute_off_ratio")),
+        _below("power", values["power_watts"], limit, _watts, facts, "power_watts", floor),
         _below("memory", values["memory_usage_bytes"], base + settings.memory_tolerance_bytes, _bytes, facts,
-               "memory_usage_bytes", note=f"base {_bytes(base)}, {BaseSource(state['base_source']).name.lower()}"),
+               "memory_usage_bytes", _base(settings, facts)),
         _below("processes", counted, 0, lambda n: f"{n:.0f}", facts, "processes"),
     ]
 
 
-def _floor(settings: IdleSettings, facts: Facts) -> tuple[float, float, str]:
-    """(floor, most power that is quiet, where the floor is from)."""
+def _floor(settings: Thresholds, facts: Facts) -> tuple[float, str]:
+    """(most power that is quiet, where that is from)."""
     source = FloorSource(facts.state["floor_source"])
     if source in (FloorSource.LEARNED, FloorSource.ACCEPTED):
         floor = float(facts.state["floor_watts"])
-        return floor, settings.power_quiet_factor * floor, source.name.lower()
-    prior = settings.idle_power_max_ratio * facts.values["power_limit_watts"]
-    return prior, prior, "prior" if source is not FloorSource.REFUSED else "prior; the learned one was refused"
+        return (
+            settings.power_quiet_factor * floor,
+            f"floor {_watts(floor)}, {source.name.lower()}; {_key(facts, 'power_quiet_factor')}",
+        )
+    most, origin = facts.idle_power_max_watts, "the catalogue"
+    if isnan(most):
+        most = settings.idle_power_max_ratio * facts.values["power_limit_watts"]
+        origin = _key(facts, "idle_power_max_ratio")
+    refused = "; the learned floor lies above" if source is FloorSource.REFUSED else ""
+    return most, f"the model's idle range, {origin}{refused}"
 
 
-def _host_rules(settings: IdleSettings, facts: Facts) -> list[Rule]:
+def _base(settings: Thresholds, facts: Facts) -> str:
+    """What the device holds when nothing runs, or what is taken for that."""
+    base = float(facts.state["base_bytes"])
+    if not isnan(base):
+        return f"base {_bytes(base)}, {BaseSource(facts.state['base_source']).name.lower()}"
+    most, origin = facts.base_memory_max_bytes, "the catalogue"
+    if isnan(most):
+        most = settings.base_memory_max_ratio * facts.values["memory_limit_bytes"]
+        origin = _key(facts, "base_memory_max_ratio")
+    return f"no base yet: at most {_bytes(most)} is taken for one, {origin}"
+
+
+def _host_rules(settings: Thresholds, facts: Facts) -> list[Rule]:
     values = facts.values
     cores = values["cpu_cores"]
-    most = max(settings.host_busy_cores, settings.host_busy_ratio * (0 if isnan(cores) else cores))
+    by_share = settings.host_busy_ratio * (0 if isnan(cores) else cores)
+    most, key = max((settings.host_busy_cores, "host_busy_cores"), (by_share, "host_busy_ratio"))
     base = float(facts.state["base_bytes"])
     return [
-        _below("busy CPUs", values["cpu_busy_cores"], most, lambda n: f"{n:.2f}", facts, "cpu_busy_cores"),
+        _below("busy CPUs", values["cpu_busy_cores"], most, lambda n: f"{n:.2f}", facts, "cpu_busy_cores",
+               _key(facts, key)),
         _below("tasks waiting for a CPU", values["cpu_pressure_ratio"], settings.host_pressure_ratio, _percent, facts,
-               "cpu_pressure_ratio"),
+               "cpu_pressure_ratio", _key(facts, "host_pressure_ratio")),
         _below("memory", values["memory_usage_bytes"], base + settings.host_memory_ratio * values["memory_limit_bytes"],
-               _bytes, facts, "memory_usage_bytes", note=f"base {_bytes(base)}"),
+               _bytes, facts, "memory_usage_bytes", f"base {_bytes(base)}; {_key(facts, 'host_memory_ratio')}"),
         _below("processes of jobs", values["job_processes"], 0, lambda n: f"{n:.0f}", facts, "job_processes"),
     ]
 
@@ -146,27 +174,29 @@ def _below(
     return Rule(name, value <= limit, show(value), threshold, None, "" if value <= limit else "it falls below")
 
 
-def _window(settings: IdleSettings, facts: Facts) -> Rule:
+def _window(settings: Thresholds, facts: Facts) -> Rule:
     state = facts.state
     since = int(state["run_start_ms"])
+    short = bool(state["short"])
+    window_s = settings.confirm_after_release_s if short else settings.confirm_s
+    threshold = (
+        f"{window_s:g} s and {settings.confirm_readings} readings "
+        f"({_key(facts, 'confirm_after_release_s' if short else 'confirm_s')})"
+    )
     if facts.freshness != Freshness.LIVE:
-        return Rule("window", None, "no fresh reading", _window_threshold(settings), None, "")
+        return Rule("window", None, "no fresh reading", threshold, None, "")
     if since == NEVER:
         busy = int(state["busy_since_ms"])
         return Rule(
-            "window", False, "not quiet and clean", _window_threshold(settings), None if busy == NEVER else busy,
+            "window", False, "not quiet and clean", threshold, None if busy == NEVER else busy,
             "it becomes quiet and clean, and stays so",
         )
     span = (facts.last_ms - since) / 1000
     readings = int(state["run_readings"])
-    holds = span >= settings.confirm_s and readings >= settings.confirm_readings
-    left = max(settings.confirm_s - span, (settings.confirm_readings - readings) * facts.interval_s)
+    holds = span >= window_s and readings >= settings.confirm_readings
+    left = max(window_s - span, (settings.confirm_readings - readings) * facts.interval_s)
     return Rule("window", holds, f"quiet and clean for {span:.0f} s, {readings} readings without a gap",
-                _window_threshold(settings), since, "" if holds else f"it stays so for {left:.0f} s more")
-
-
-def _window_threshold(settings: IdleSettings) -> str:
-    return f"{settings.confirm_s:g} s and {settings.confirm_readings} readings"
+                threshold, since, "" if holds else f"it stays so for {left:.0f} s more")
 
 
 class Show(Protocol):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fallow_collector.idle.reasons import where
-from fallow_collector.idle.settings import IdleSettings
+from fallow_collector.idle.settings import Thresholds
 from fallow_collector.idle.state import BIT, NEVER, Reading
 
 REQUIRED = (
@@ -22,7 +22,7 @@ class Work:
     reasons: NDArray[np.uint64]
 
 
-def work(settings: IdleSettings, state: NDArray[np.void], reading: Reading) -> Work:
+def work(settings: Thresholds, state: NDArray[np.void], reading: Reading) -> Work:
     """A whole host is idle when its CPUs and memory are as free as they ever were and no job system runs on it.
 
     Learns the least memory in use while nothing else ran, and keeps the window's peak of busy CPUs.
@@ -50,7 +50,7 @@ def work(settings: IdleSettings, state: NDArray[np.void], reading: Reading) -> W
     )
 
 
-def _remember_peaks(settings: IdleSettings, state: NDArray[np.void], reading: Reading) -> None:
+def _remember_peaks(settings: Thresholds, state: NDArray[np.void], reading: Reading) -> None:
     """The most busy and least free of two buckets of confirm_s: what new work can count on, never too much.
 
     A missing or broken reading leaves NaN, which stays until its bucket has gone.

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fallow_collector.idle import host, phase
+from fallow_collector.idle import baseline, host, phase
 from fallow_collector.idle.reasons import BIT as REASON
 from fallow_collector.idle.reasons import NONE, where
-from fallow_collector.idle.settings import IdleSettings
+from fallow_collector.idle.settings import Thresholds
 from fallow_collector.idle.state import BIT, JUDGED_BY_MEMORY, MOVERS, NEVER, FloorSource, Reading, Side
 from fallow_proto.states import Health
 from fallow_proto.v1 import telemetry_pb2 as pb
@@ -44,7 +44,7 @@ MOVE_S = 30.0  # longer than two readings of the slowest of MOVERS are apart
 DRAIN_P2P = 3.0  # nvmlDeviceGpuRecoveryAction_t: the device works, its links to others are not to be used
 
 
-def step(settings: IdleSettings, before: NDArray[np.void], reading: Reading) -> NDArray[np.void]:
+def step(settings: Thresholds, before: NDArray[np.void], reading: Reading) -> NDArray[np.void]:
     """State after a reading, from the state before it; both state.STATE[m]. The arguments are left as they were."""
     state = before.copy()
     _forget_gaps(state, reading)
@@ -118,9 +118,9 @@ class _Activity:
 
     __slots__ = ("count", "floor", "power_active", "power_known", "quiet", "started", "still", "util_active")
 
-    def __init__(self, settings: IdleSettings, state: NDArray[np.void], reading: Reading) -> None:
+    def __init__(self, settings: Thresholds, state: NDArray[np.void], reading: Reading) -> None:
         util, compute, power = reading["utilization_ratio"], reading["compute_active_ratio"], reading["power_watts"]
-        prior = settings.idle_power_max_ratio * reading["power_limit_watts"]
+        prior = baseline.idle_power_max_watts(settings, reading)
         learned = np.isin(state["floor_source"], (FloorSource.LEARNED, FloorSource.ACCEPTED))
         state["floor_source"][~learned & (state["floor_source"] != FloorSource.REFUSED)] = FloorSource.NONE
         use_prior = (state["floor_source"] == FloorSource.NONE) & np.isfinite(prior)
@@ -154,13 +154,16 @@ class _Holding(NamedTuple):
     reasons: NDArray[np.uint64]
 
 
-def _holding(settings: IdleSettings, state: NDArray[np.void], reading: Reading, still: Bools) -> _Holding:
+def _holding(settings: Thresholds, state: NDArray[np.void], reading: Reading, still: Bools) -> _Holding:
     memory, limit = reading["memory_usage_bytes"], reading["memory_limit_bytes"]
     processes = reading["processes"] - np.nan_to_num(reading["processes_exempt"], nan=0.0)
     listed = ~reading.lacks("processes")
     present = processes > 0
     nobody = np.where(listed, processes <= 0, still)  # without a list, stillness is the best sign that nobody holds it
-    in_range = memory <= settings.base_memory_max_ratio * limit
+    most = np.where(
+        np.isnan(reading.base_memory_max_bytes), settings.base_memory_max_ratio * limit, reading.base_memory_max_bytes
+    )
+    in_range = memory <= most
     learn = nobody & in_range & ~(state["base_bytes"] <= memory) & ~reading.host
     state["base_bytes"][learn] = memory[learn]
     state["base_source"][learn & (state["base_source"] == 0)] = 1
@@ -194,7 +197,7 @@ def _missing(state: NDArray[np.void], reading: Reading, activity: _Activity) -> 
     return where(missing, "witness_missing")
 
 
-def _frozen(settings: IdleSettings, state: NDArray[np.void], reading: Reading) -> NDArray[np.uint64]:
+def _frozen(settings: Thresholds, state: NDArray[np.void], reading: Reading) -> NDArray[np.uint64]:
     """Every device draws power, so a standing energy counter means that the readings are old ones (seen in
     dcgm-exporter#164).
     """
@@ -206,7 +209,7 @@ def _frozen(settings: IdleSettings, state: NDArray[np.void], reading: Reading) -
 
 
 def _conflict(
-    settings: IdleSettings, state: NDArray[np.void], reading: Reading, activity: _Activity, clean: Bools
+    settings: Thresholds, state: NDArray[np.void], reading: Reading, activity: _Activity, clean: Bools
 ) -> tuple[NDArray[np.uint64], Bools]:
     """(reasons, quiet after all): power that contradicts the other witnesses, and power that is merely pinned."""
     contradicts = activity.still & clean & activity.power_active
@@ -229,7 +232,7 @@ def _sides(state: NDArray[np.void], quiet: Bools, active: Bools, known: Bools) -
     state["side"] = np.select([active, quiet & known], [np.uint8(Side.ACTIVE), np.uint8(Side.QUIET)], state["side"])
 
 
-def _runs(settings: IdleSettings, state: NDArray[np.void], reading: Reading, known: Bools, clean: Bools) -> None:
+def _runs(settings: Thresholds, state: NDArray[np.void], reading: Reading, known: Bools, clean: Bools) -> None:
     was_confirmed = state["occupancy"] == phase.CONFIRMED
     good = known & clean & (state["side"] == Side.QUIET)
     # Until it is first seen clean its holder may still be leaving; what comes after that is somebody else's work.
@@ -243,7 +246,7 @@ def _runs(settings: IdleSettings, state: NDArray[np.void], reading: Reading, kno
     state["busy_since_ms"] = np.where(busy, np.where(begins, reading.time_ms, state["busy_since_ms"]), NEVER)
 
 
-def _occupy(settings: IdleSettings, state: NDArray[np.void], reading: Reading, known: Bools, clean: Bools) -> None:
+def _occupy(settings: Thresholds, state: NDArray[np.void], reading: Reading, known: Bools, clean: Bools) -> None:
     lasting = state["left_idle"] | (reading.time_ms - state["busy_since_ms"] >= settings.unmanaged_s * 1000)
     window_s = np.where(state["short"], settings.confirm_after_release_s, settings.confirm_s)
     confirmed = (reading.time_ms - state["run_start_ms"] >= window_s * 1000) & (

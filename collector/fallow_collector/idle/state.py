@@ -124,7 +124,9 @@ class Reading:
 
     values: float64[m, len(WITNESSES)], NaN where not known now; reasons: uint8[m], the wire's Reason; time_ms,
     interval_s; contiguous: bool[m], no reading is missing between this one and the device's last; unsupported:
-    uint64[m], bits of WITNESSES; conditions: uint64[m], reasons.BIT of what the identity says; host: bool[m].
+    uint64[m], bits of WITNESSES; conditions: uint64[m], reasons.BIT of what the identity says; host: bool[m];
+    idle_power_max_watts, base_memory_max_bytes: float64[m], the model's idle range in the catalogue, NaN where none is
+    known or its thresholds were set by the operator.
     """
 
     values: NDArray[np.float64]
@@ -135,6 +137,8 @@ class Reading:
     unsupported: NDArray[np.uint64]
     conditions: NDArray[np.uint64]
     host: NDArray[np.bool_]
+    idle_power_max_watts: NDArray[np.float64]
+    base_memory_max_bytes: NDArray[np.float64]
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         return self.values[:, COLUMN[name]]

@@ -134,7 +134,7 @@ def test_a_device_shows_what_is_known_and_null_for_the_rest(site: Site) -> None:
 def test_a_device_shows_its_baseline_and_what_happened_to_it(site: Site) -> None:
     site.state.record([EventRow("n1", "e1", "i", 1, "device_vanished", "g0", 2, 1000, 2500, "gone")])
     detail = site.live.device("g0")
-    assert (detail.baseline.floor_watts, detail.baseline.floor_source) == (100.0, "prior")
+    assert (detail.baseline.floor_watts, detail.baseline.floor_source) == (82.5, "prior")
     assert (detail.baseline.base_memory_bytes, detail.baseline.base_source) == (pytest.approx(0.6 * GIB), "learned")
     assert [(e.kind, e.count, e.last) for e in detail.events] == [("device_vanished", 2, "1970-01-01T00:00:02.500Z")]
 
@@ -144,9 +144,16 @@ def test_explain_names_each_rule_with_value_threshold_and_what_would_help(site: 
     assert all(p.holds for p in idle.predicates)
     failing = {p.name: (p.value, p.threshold, p.next) for p in held.predicates if not p.holds}
     assert failing == {
-        "memory": ("20,480 MiB", "not known yet (base not known, none)", "what is normal for the device is learned"),
+        "memory": (
+            "20,480 MiB",
+            "not known yet (no base yet: at most 4,915 MiB is taken for one, [idle] base_memory_max_ratio)",
+            "what is normal for the device is learned",
+        ),
         "processes": ("1", "at most 0", "it falls below"),
-        "window": ("not quiet and clean", "60 s and 10 readings", "it becomes quiet and clean, and stays so"),
+        "window": (
+            "not quiet and clean", "60 s and 10 readings ([idle] confirm_s)",
+            "it becomes quiet and clean, and stays so",
+        ),
     }
 
 
