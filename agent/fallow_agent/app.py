@@ -4,12 +4,14 @@ import asyncio
 import logging
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from uuid import uuid4
 
 from fallow_agent.config import Settings
 from fallow_agent.epoch import Epoch
+from fallow_agent.fences_thread import FencesThread
 from fallow_agent.logs import line
 from fallow_agent.ring import Ring
 from fallow_agent.sampling import Sampling, boot_clock
@@ -21,6 +23,7 @@ from fallow_agent.uplink.channel import Channel
 from fallow_agent.uplink.protocol import State, Uplink
 from fallow_proto.states import EventKind
 from fallow_proto.systemd import notify, watchdog_interval_s
+from fallow_proto.v1 import telemetry_pb2 as pb
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +45,11 @@ class Agent:
         spool = settings.spool
         opened = Spool.open(Path(spool.dir), spool.max_mib << 20, round(spool.max_age_h * _HOUR_MS), time.monotonic())
         self._spool = SpoolThread(opened, self._committed)
+        self._fences = FencesThread(Path(spool.dir), Path(settings.readers.run_dir), settings.node_name, time.time)
         self._epoch = Epoch(uuid4().hex, time.time(), now)
-        identity = w.Identity(settings.site, settings.node_name, version, _boot_id(), settings.interval_s)
+        identity = w.Identity(
+            settings.site, settings.node_name, version, _boot_id(), settings.interval_s, settings.rack
+        )
         self._uplink = Uplink(identity, Ring(), Backoff(Random()))
         self._channel = Channel(settings, self._tell)
         self._sampling = Sampling(settings, self._note, self._inventory, self._report, self._pulse)
@@ -79,6 +85,7 @@ class Agent:
         self._epoch.note(EventKind.AGENT_STARTED, "", f"fallow-agent {self._version}", boot_clock())
         self._committed(self._opened)
         self._tell(w.EpochBegan(self._epoch.name))
+        self._tell(w.Kept(self._fences.kept()))
         self._sampling.start()
         self._tell(w.Started())
         await stop.wait()
@@ -95,6 +102,7 @@ class Agent:
             read.cancel()
         try:
             async with asyncio.timeout(SPOOL_STOP_S):
+                await self._fences.close()
                 await self._spool.close(self._epoch.time_ms(boot_clock()))
         except TimeoutError:
             log.error(line("spool not closed: its disk does not answer", directory=self._settings.spool.dir))
@@ -123,6 +131,7 @@ class Agent:
         # What else there is for the spool goes with the next report: a tick is at most one transaction.
         if self._send_events(now) or not self._sampling.sampler.devices:
             self._spool.flush(self._epoch.time_ms(now), sent=self._is_streaming)
+        self._fences.pulse(now)
         self._say_how_it_is(now)
 
     def _send_events(self, now: float) -> bool:
@@ -151,7 +160,9 @@ class Agent:
         self._epoch.note(kind, device, message, boot_clock(), times)
 
     def _inventory(self) -> None:
-        self._tell(w.Inventoried(self._sampling.devices(), self._sampling.readers(self._epoch.time_ms)))
+        devices = self._sampling.devices()
+        self._fences.show(devices)
+        self._tell(w.Inventoried(devices, self._sampling.readers(self._epoch.time_ms)))
 
     # Uplink
 
@@ -183,10 +194,16 @@ class Agent:
                 self._spool.set_aside(refused)
             case w.Exempt(holders):
                 self._sampling.exempt(holders)
+            case w.Fence(fences):
+                self._fences.take(fences, self._fenced)
             case w.Dial(at):
                 self._channel.dial(at - now)
             case w.HangUp(reason):
                 self._channel.hang_up(reason)
+
+    def _fenced(self, kept: Sequence[pb.DeviceFence], answer: Sequence[pb.DeviceFence]) -> None:
+        self._tell(w.Kept(kept))
+        self._tell(w.Fenced(answer))
 
     async def _read_spool(self, request: w.ReadSpool, delay_s: float) -> None:
         await asyncio.sleep(delay_s)

@@ -26,6 +26,7 @@ older client takes 0.03 %. A gRPC that no longer knows the word says so in one l
 _MEANING = {
     "site": "centre that this node belongs to",
     "node": "name of this node; empty: the host name",
+    "rack": "rack that it stands in; empty: not known",
     "collector": "host:port of the collector's gRPC",
     "interval_s": "seconds between reports",
     "readers.enabled": '"auto", or names of readers',

@@ -39,6 +39,7 @@ class Tls(msgspec.Struct, kw_only=True):
 class Settings(msgspec.Struct, kw_only=True):
     site: str = "default"
     node: str = ""
+    rack: str = ""
     collector: str = "127.0.0.1:4917"
     interval_s: float = 1.0
     readers: Readers = msgspec.field(default_factory=Readers)
@@ -91,6 +92,7 @@ def complaints(settings: Settings) -> list[str]:
     found = [
         _name_fault("site", settings.site),
         _name_fault("node" if settings.node else "node is not set, and the host name", settings.node_name),
+        _name_fault("rack", settings.rack) if settings.rack else "",
         _between("interval_s", settings.interval_s, 0.1, 10.0),
         _between("readers.deadline_s", settings.readers.deadline_s, 0.1, 60.0),
         _between("spool.max_mib", settings.spool.max_mib, 1, 1 << 20),

@@ -2,6 +2,8 @@
 
 AgentError
 ├── ConfigError      the configuration cannot be used
+├── FencesError      the fences on disk cannot be read or written now
+│   └── FencesDamaged    their file is not what was written; it has to be set aside
 └── SpoolError       the spool cannot do it now; nothing of the commit is there
     ├── SpoolDamaged     its file is not what was written; it has to be set aside
     └── SpoolBusy        another agent uses it
@@ -14,6 +16,14 @@ class AgentError(Exception):
 
 class ConfigError(AgentError):
     """The configuration cannot be used."""
+
+
+class FencesError(AgentError):
+    """The fences on disk cannot be read or written now; what was kept is as it was."""
+
+
+class FencesDamaged(FencesError):
+    """The fences' file is not what was written."""
 
 
 class SpoolError(AgentError):

@@ -22,6 +22,7 @@ def device_message(reader: str, device: DeviceIdentity) -> pb.Device:
         unsupported=sorted(device.unsupported),
         conditions=device.conditions,
         mode=device.mode,
+        link_domain=device.link_domain,
     )
 
 

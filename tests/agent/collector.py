@@ -83,6 +83,13 @@ class Collector(TelemetryServicer):
     def hellos(self) -> list[pb.Hello]:
         return [message.hello for message in list(self.heard) if message.HasField("hello")]
 
+    def fence(self, *fences: pb.DeviceFence) -> None:
+        self.say(pb.ToAgent(fence=pb.Fence(fences=fences)))
+
+    def fenced(self) -> list[list[pb.DeviceFence]]:
+        """The answer to each Fence."""
+        return [list(message.fenced.fences) for message in list(self.heard) if message.HasField("fenced")]
+
     def Stream(  # gRPC's name
         self, request_iterator: Iterator[pb.FromAgent], context: grpc.ServicerContext
     ) -> Iterator[pb.ToAgent]:

@@ -30,6 +30,7 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
     settings = read(written(tmp_path, """
         site = "sh-1"
         node = "n17"
+        rack = "r4"
         collector = "collector.example:4917"
         interval_s = 0.5
         insecure = false
@@ -46,13 +47,15 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         cert = "/etc/cert.pem"
         key = "/etc/key.pem"
         """))
-    assert (settings.node_name, settings.reader_names, settings.has_tls) == ("n17", ["host"], True)
+    assert (settings.node_name, settings.rack, settings.reader_names) == ("n17", "r4", ["host"])
+    assert settings.has_tls
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("interval = 1", "unknown key interval.*did you mean interval_s"),
+        ("rack = 'row 4'", "rack = 'row 4', expected a name without spaces"),
         ("interval_s = 0.05", "interval_s = 0.05, expected 0.1 to 10"),
         ("interval_s = 11", "interval_s = 11.0, expected 0.1 to 10"),
         ("interval_s = nan", "interval_s = nan, expected 0.1 to 10"),

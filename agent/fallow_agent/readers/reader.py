@@ -38,6 +38,7 @@ class DeviceIdentity:
     unsupported: frozenset[str] = frozenset()  # metrics that the vendor declares not to exist on this device
     conditions: tuple[str, ...] = ()
     mode: str = ""
+    link_domain: str = ""
 
 
 class Process(NamedTuple):

@@ -9,9 +9,12 @@ collector costs no memory here. A burst is, in this order,
     events                                                 before samples
     reports out of the ring, from a cursor on              judged lane: Welcome sets the cursor, each report moves it
     else reports out of the spool, oldest first            backlog lane: paced, and bounded in what is not acknowledged
+
+The answer to a Fence waits for none of this: a dispatcher waits for it.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum, auto
 
 from fallow_agent.ring import Ring
@@ -49,6 +52,7 @@ class Uplink:
         self._epoch = ""
         self._devices: list[pb.Device] = []
         self._readers: list[pb.Reader] = []
+        self._fences: Sequence[pb.DeviceFence] = ()
         self._events: dict[tuple[str, str], Item] = {}  # of this run, unacknowledged, by epoch and id
         self._reading = False
         self._backlog_at = 0.0
@@ -99,6 +103,10 @@ class Uplink:
                 self._settle(ranges)
             case w.SpoolRead():
                 self._spool_read(event, now)
+            case w.Kept(fences):
+                self._fences = fences
+            case w.Fenced(fences):
+                return self._fenced(fences)
         return self._burst(now)
 
     def _hold(self, item: Item) -> None:
@@ -133,9 +141,17 @@ class Uplink:
                 case "resend":
                     self.unacknowledged.ask_again(decode_ranges(message.resend.lost))
                     return self._burst(now)
+                case "fence":
+                    return [w.Fence(list(message.fence.fences))]
         except ValueError as error:
             return [w.HangUp(f"the collector sent what cannot be: {error}; is it a Fallow collector of this version?")]
         return []  # a newer collector's word that we do not know yet
+
+    def _fenced(self, fences: Sequence[pb.DeviceFence]) -> list[w.Action]:
+        """On whichever stream there is: it says what is kept, not what was asked."""
+        if self.state is State.WAITING:
+            return []  # the next Hello says it
+        return self._send(pb.FromAgent(fenced=pb.Fenced(fences=fences)))
 
     def _welcomed(self, welcome: pb.Welcome, now: float) -> list[w.Action]:
         if self.state is not State.GREETING:
@@ -169,6 +185,8 @@ class Uplink:
                     devices=self._devices,
                     readers=self._readers,
                     interval_s=self._identity.interval_s,
+                    fences=self._fences,
+                    rack=self._identity.rack,
                 )
             )
         )

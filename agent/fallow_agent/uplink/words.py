@@ -16,6 +16,7 @@ class Identity(NamedTuple):
     agent_version: str
     boot_id: str
     interval_s: float
+    rack: str = ""
 
 
 # What happened
@@ -73,6 +74,20 @@ class SpoolRead:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """All the fences that the node keeps, on disk for good."""
+
+    fences: Sequence[pb.DeviceFence]
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """The answer to a Fence: what is kept of its devices."""
+
+    fences: Sequence[pb.DeviceFence]
+
+
+@dataclass(frozen=True, slots=True)
 class Dialled:
     """A stream is there to be written to."""
 
@@ -96,8 +111,8 @@ class Lost:
 
 
 Event = (
-    Started | EpochBegan | Inventoried | Sampled | Happened | Recovered | Dropped | SpoolRead | Dialled | Received
-    | Written | Lost
+    Started | EpochBegan | Inventoried | Sampled | Happened | Recovered | Dropped | SpoolRead | Kept | Fenced | Dialled
+    | Received | Written | Lost
 )
 
 
@@ -150,4 +165,11 @@ class Exempt:
     holders: Sequence[pb.Holder]
 
 
-Action = Dial | Send | HangUp | ReadSpool | Trim | SetAside | Exempt
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Keep these on disk; then say Kept and Fenced."""
+
+    fences: Sequence[pb.DeviceFence]
+
+
+Action = Dial | Send | HangUp | ReadSpool | Trim | SetAside | Exempt | Fence

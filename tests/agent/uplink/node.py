@@ -13,7 +13,7 @@ from fallow_proto.codec import encode_ranges
 from fallow_proto.v1 import telemetry_pb2 as pb
 from tests.agent import builders
 
-IDENTITY = w.Identity("site", "node1", "0.1", "boot", 1.0)
+IDENTITY = w.Identity("site", "node1", "0.1", "boot", 1.0, "rack1")
 
 
 class Node:
@@ -27,6 +27,7 @@ class Node:
         self.reads: list[w.ReadSpool] = []
         self.hang_ups: list[str] = []
         self.dead: list[str] = []
+        self.fences: list[list[pb.DeviceFence]] = []  # to be kept
         self.epoch = epoch
         self.seq = 0
         self.previous = 0
@@ -58,6 +59,8 @@ class Node:
                 self.spool.commit(Commit(refusals=[refused]), 0)
             case w.HangUp(reason):
                 self.hang_ups.append(reason)
+            case w.Fence(fences):
+                self.fences.append(list(fences))
 
     def sample(self, *, devices: int = 1, padding: int = 0) -> Item:
         self.seq += 1

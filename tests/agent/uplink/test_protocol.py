@@ -347,3 +347,48 @@ def test_a_collector_that_said_no_is_not_asked_again_at_once() -> None:
     for _ in range(50):
         node.tell(w.Lost("this node is not known", rejected=True))
         assert 7.5 <= node.dials[-1] - node.now <= 15.0
+
+
+FENCE = pb.DeviceFence(device="gpu-a", token=7, held=True, lease_id="l1", holder="alice")
+
+
+def fence(node: Node, *fences: pb.DeviceFence) -> None:
+    node.tell(w.Received(pb.ToAgent(fence=pb.Fence(fences=fences))))
+
+
+def test_a_fence_is_kept_first_and_then_answered_before_what_waits_for_the_wire() -> None:
+    node = Node()
+    node.sample()
+    node.connect()
+    fence(node, FENCE)
+    assert node.fences == [[FENCE]]
+    assert lanes(node.wire) == [("layout", "", []), ("judged", "a", [1])], "the wire has not taken these yet"
+    node.tell(w.Kept([FENCE]))
+    node.tell(w.Fenced([FENCE]))
+    assert lanes(node.take())[-1] == ("fenced", "", [])
+    node.sample()
+    assert lanes(node.take()) == [("judged", "a", [2])], "and reports go on"
+
+
+def test_every_hello_says_what_is_kept_and_an_answer_without_a_stream_waits_for_the_next() -> None:
+    node = Node()
+    node.tell(w.Kept([FENCE]))
+    (hello,) = node.connect()
+    assert (list(hello.hello.fences), hello.hello.rack) == ([FENCE], "rack1")
+    higher = pb.DeviceFence(device="gpu-a", token=9)
+    fence(node, higher)
+    node.tell(w.Lost("cut"))
+    node.tell(w.Kept([higher]))
+    node.tell(w.Fenced([higher]))
+    assert node.wire == []
+    (hello,) = node.connect()
+    assert list(hello.hello.fences) == [higher]
+
+
+def test_a_fence_before_the_welcome_is_answered_all_the_same() -> None:
+    node = Node()
+    node.tell(w.Dialled())
+    node.take()
+    fence(node, FENCE)
+    node.tell(w.Fenced([FENCE]))
+    assert lanes(node.take()) == [("fenced", "", [])]
