@@ -1,0 +1,132 @@
+"""Routes for leases: reserve, commit, renew, release, and what there is."""
+
+from typing import Annotated, Any, Protocol
+
+import msgspec
+from litestar import Request, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter, SkipValidation
+
+from fallow_collector.api.documents import errors
+from fallow_collector.api.parameters import DEFAULT_LIMIT, Cursor, Limit
+from fallow_collector.api.query import BadQuery
+from fallow_proto import api
+from fallow_proto.dispatch import Claim, Lease, Reserve
+
+MAX_WORD = 256
+"""Characters of a holder's name and of an idempotency key."""
+
+
+class Leases(Protocol):
+    """Who gives leases. Each raises Faulted, or Unavailable when what was decided cannot be made durable."""
+
+    async def reserve(self, wanted: Reserve, caller: str) -> Lease: ...
+
+    async def commit(self, lease_id: str, claim: Claim, caller: str) -> Lease: ...
+
+    async def renew(self, lease_id: str, claim: Claim, caller: str) -> Lease: ...
+
+    async def release(self, lease_id: str, claim: Claim, caller: str) -> Lease: ...
+
+    def lease(self, lease_id: str) -> Lease: ...
+
+    def leases(self, holder: list[str], limit: int, cursor: str | None) -> api.Page[Lease]:
+        """Sorted by id; the cursor is the last id of the page before."""
+
+
+FromLeases = NamedDependency[SkipValidation[Leases]]
+Key = Annotated[
+    str | None,
+    HeaderParameter(name="Idempotency-Key", max_length=MAX_WORD, description="The same as `key` in the body."),
+]
+Holders = Annotated[
+    list[str] | None, QueryParameter(name="holder", description="Holders, as leases show them. Repeated: any of them.")
+]
+
+
+@post(
+    "/api/v1/leases", operation_id="reserve", summary="Reserve devices, and commit unless they are held",
+    status_code=201, responses=errors(400, 404, 409, 410, 503),
+)
+async def reserve(
+    leases: FromLeases, request: Request[Any, Any, Any], data: JSONBody[Reserve], idempotency_key: Key = None
+) -> Lease:
+    """Lease devices that fit a request, or those that are named: all of them or none."""
+    if idempotency_key:
+        if data.key not in ("", idempotency_key):
+            raise BadQuery(f"key={data.key!r} and Idempotency-Key: {idempotency_key!r} differ; expected one of them")
+        data = msgspec.structs.replace(data, key=idempotency_key)
+    check(data)
+    return await leases.reserve(data, _caller(request))
+
+
+@get(
+    "/api/v1/leases", operation_id="leases", summary="Leases", sync_to_thread=False, responses=errors(400),
+)
+def list_leases(
+    leases: FromLeases, holder: Holders = None, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+) -> api.Page[Lease]:
+    """All leases that have not ended, by id."""
+    return leases.leases(holder or [], limit, cursor)
+
+
+@get(
+    "/api/v1/leases/{lease_id:str}", operation_id="lease", summary="One lease", sync_to_thread=False,
+    responses=errors(404),
+)
+def lease(leases: FromLeases, lease_id: FromPath[str]) -> Lease:
+    """A lease; one that has ended is not found."""
+    return leases.lease(lease_id)
+
+
+@post(
+    "/api/v1/leases/{lease_id:str}/commit", operation_id="commit", summary="Commit a reservation", status_code=200,
+    responses=errors(400, 403, 404, 409, 410, 503),
+)
+async def commit(
+    leases: FromLeases, request: Request[Any, Any, Any], lease_id: FromPath[str], data: JSONBody[Claim]
+) -> Lease:
+    """Make a lease of a reservation; `fenced` says whether every node has confirmed its token."""
+    return await leases.commit(lease_id, data, _caller(request))
+
+
+@post(
+    "/api/v1/leases/{lease_id:str}/renew", operation_id="renew", summary="Renew a lease", status_code=200,
+    responses=errors(400, 403, 404, 409, 410, 503),
+)
+async def renew(
+    leases: FromLeases, request: Request[Any, Any, Any], lease_id: FromPath[str], data: JSONBody[Claim]
+) -> Lease:
+    """Prolong a lease or a reservation to its TTL from now."""
+    return await leases.renew(lease_id, data, _caller(request))
+
+
+@post(
+    "/api/v1/leases/{lease_id:str}/release", operation_id="release", summary="Release a lease", status_code=200,
+    responses=errors(400, 403, 404, 409, 410, 503),
+)
+async def release(
+    leases: FromLeases, request: Request[Any, Any, Any], lease_id: FromPath[str], data: JSONBody[Claim]
+) -> Lease:
+    """Give the devices back; each is offered again once it was seen quiet and clean."""
+    return await leases.release(lease_id, data, _caller(request))
+
+
+def check(wanted: Reserve) -> None:
+    """Raises BadQuery if it does not say what is wanted, or says it twice."""
+    if (wanted.request is None) == (not wanted.devices):
+        raise BadQuery("expected either request or devices")
+    seen = set[str]()
+    for position, uuid in enumerate(wanted.devices):
+        if uuid in seen:
+            raise BadQuery(f"devices[{position}]={uuid!r}: is there twice; expected each device once")
+        seen.add(uuid)
+    for name, word in (("holder", wanted.holder), ("key", wanted.key)):
+        if len(word) > MAX_WORD or not word.isprintable():
+            raise BadQuery(f"{name}={word[:MAX_WORD]!r}: expected at most {MAX_WORD} printable characters")
+
+
+def _caller(request: Request[Any, Any, Any]) -> str:
+    """The name of the token that it came with; empty without tokens."""
+    caller: str = request.scope["state"]["caller"]
+    return caller

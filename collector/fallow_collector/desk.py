@@ -1,0 +1,344 @@
+"""Where dispatchers come for leases: the shell that asks the ledger, and performs what it decides.
+
+What was decided has happened in memory before anything is waited for, so that nobody else is given the devices; the
+reply waits for the disk and, when devices are given away, for their nodes to keep the fencing token.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fallow_collector.answers.numbers import rfc3339
+from fallow_collector.api.answers import Unavailable, Unknown
+from fallow_collector.faulted import Faulted
+from fallow_collector.fleet.fleet import Fleet
+from fallow_collector.idle import phase
+from fallow_collector.idle.assess import LIVE
+from fallow_collector.idle.engine import Engine
+from fallow_collector.leases import Claimant, Clock, Commits, Decision, Held, Lease, LeaseFile, Ledger, Order, State
+from fallow_collector.leases.file import Standing
+from fallow_collector.leases.ledger import over
+from fallow_collector.leases.offered import judged, refusal
+from fallow_collector.state import StateError
+from fallow_proto import api, dispatch
+from fallow_proto.dispatch import Claim, Fault, Request, Reserve
+from fallow_proto.states import Allocation, EventKind
+from fallow_proto.v1 import telemetry_pb2 as pb
+
+FENCE_S = 2.0
+"""How long a commit waits for the nodes to keep its token; what they have not confirmed by then they are sent again."""
+
+CLOCK_S = 10.0
+"""Between two times that the ledger's clock is kept: by so much a crash prolongs every lease at most."""
+
+RELEASING = phase.ALLOCATIONS.index(Allocation.RELEASING)
+
+
+class Chooser(Protocol):
+    def choose(self, request: Request) -> tuple[list[int], dispatch.Fit]:
+        """Rows of the fleet that serve a request, none when it does not fit, and why."""
+
+
+class Around(NamedTuple):
+    """What the desk has to do with. monotonic, wall: seconds.
+
+    flush: judge what has come in. refresh: look at the fleet afresh. send: fences to a node, False if it is not
+    connected. note: an event of a node and device, with a message. failed_fast: on this node, this lease
+    failed soon after it began, now.
+    """
+
+    monotonic: Callable[[], float]
+    wall: Callable[[], float]
+    flush: Callable[[float], None]
+    refresh: Callable[[], object]
+    send: Callable[[str, Sequence[pb.DeviceFence]], bool]
+    note: Callable[[EventKind, str, str, str], None]
+    failed_fast: Callable[[str, str, float], None]
+
+
+class Desk:
+    """Not thread-safe: one thread, the event loop's, calls everything."""
+
+    def __init__(self, file: LeaseFile, fleet: Fleet, engine: Engine, chooser: Chooser, around: Around) -> None:
+        """Takes up the leases of an earlier run. Raises StateError."""
+        rows, standing = file.load()
+        now = around.monotonic()
+        self._clock = Clock.resumed(standing.clock, now)
+        self._ledger = Ledger(
+            engine.settings.reserve_ttl_s, engine.settings.release_stuck_s,
+            map(self._clock.lease_of, rows), standing.last_token,
+        )
+        self._commits = Commits(file, self._standing)
+        self._fleet = fleet
+        self._engine = engine
+        self._chooser = chooser
+        self._around = around
+        self._news: dict[str, asyncio.Event] = {}  # by lease: a node has confirmed or refused its token
+        self._kept_at = now
+        self._take_up(now)
+
+    @property
+    def problem(self) -> str:
+        """Why leases cannot be kept; empty when they can."""
+        return self._commits.problem
+
+    async def close(self) -> None:
+        await self._commits.close()
+
+    # --- what dispatchers ask; each raises Faulted, or Unavailable when the disk does not take it ---
+
+    async def reserve(self, wanted: Reserve, caller: str) -> dispatch.Lease:
+        """Devices that fit a request, or those that are named: all of them or none."""
+        now = self._advance()
+        claimant = Claimant(caller, wanted.holder)
+        lease = self._ledger.repeated(claimant, wanted)
+        if lease is not None:
+            await self._keep(lease)
+            return self._shown(lease)
+        self._ledger.ttl_s(wanted)
+        self._around.flush(now)
+        devices = [self._held(row) for row in self._choose(wanted, now)]
+        lease, decision = self._ledger.reserve(claimant, wanted, devices, now, self._around.wall())
+        return await self._give(lease, decision, now)
+
+    async def commit(self, lease_id: str, claim: Claim, caller: str) -> dispatch.Lease:
+        now = self._advance()
+        lease, decision = self._ledger.commit(lease_id, caller, claim, now)
+        return await self._give(lease, decision, now)
+
+    async def renew(self, lease_id: str, claim: Claim, caller: str) -> dispatch.Lease:
+        now = self._advance()
+        lease, decision = self._ledger.renew(lease_id, caller, claim, now)
+        await self._done(self._perform(decision, now))
+        return self._shown(lease)
+
+    async def release(self, lease_id: str, claim: Claim, caller: str) -> dispatch.Lease:
+        now = self._advance()
+        lease, decision = self._ledger.release(lease_id, caller, claim, now)
+        await self._done(self._perform(decision, now))
+        return self._shown(lease)
+
+    def lease(self, lease_id: str) -> dispatch.Lease:
+        self._advance()
+        return self._shown(self._ledger.lease(lease_id))
+
+    def leases(self, holder: Sequence[str], limit: int, cursor: str | None) -> api.Page[dispatch.Lease]:
+        """Those of these holders, or all; sorted by id, the cursor is the last id of the page before."""
+        self._advance()
+        found = sorted(
+            (lease for lease in self._ledger.leases()
+             if lease.lease_id > (cursor or "") and (not holder or lease.claimant.name in holder)),
+            key=lambda lease: lease.lease_id,
+        )
+        return api.Page(
+            items=[self._shown(lease) for lease in found[:limit]],
+            next=found[limit - 1].lease_id if len(found) > limit else None,
+            as_of=rfc3339(self._around.wall()), complete=True,
+        )
+
+    # --- what happens ---
+
+    def tick(self, now: float) -> None:
+        """What time and readings do to leases. now: monotonic; to be called about once a second."""
+        if self._rows_revision != self._fleet.rows_revision:
+            self._take_up(now)
+        self._perform(self._ledger.expire(now), now)
+        self._watch_released(now)
+        if now - self._kept_at >= CLOCK_S:
+            self._kept_at = now
+            self._commits.keep()
+
+    def hello(self, hello: pb.Hello) -> None:
+        """A node's inventory, which the fleet has taken over already, and the tokens that it keeps."""
+        now = self._around.monotonic()
+        decision = self._ledger.hello(
+            hello.node, [device.uuid for device in hello.devices], hello.fences, now, self._around.wall()
+        )
+        self._perform(decision, now)
+        self._send(order for order in decision.orders if order.fence.held)
+
+    def fenced(self, node: str, fences: Sequence[pb.DeviceFence], now: float) -> None:
+        """What a node keeps of the devices of a Fence."""
+        self._perform(self._ledger.fenced(node, fences), now)
+
+    def _advance(self) -> float:
+        now = self._around.monotonic()
+        self._perform(self._ledger.expire(now), now)
+        return now
+
+    def _watch_released(self, now: float) -> None:
+        """A released device is free when a reading from after the release was quiet and clean, and only while its node
+        is heard."""
+        fleet = self._fleet
+        rows = np.flatnonzero(fleet.allocation[: fleet.count] == RELEASING)
+        if not len(rows):
+            return
+        heard = (judged(fleet, self._engine, rows, now).freshness == LIVE) & (
+            fleet.seen_at[rows] > fleet.allocated_at[rows]
+        )
+        clean = heard & self._engine.clean(rows)
+        self._perform(self._ledger.seen(self._uuids(rows[clean]), self._uuids(rows[heard & ~clean]), now), now)
+
+    # --- giving devices away ---
+
+    def _choose(self, wanted: Reserve, now: float) -> NDArray[np.intp]:
+        """Rows that are idle as they are asked for. Raises Faulted, Unknown."""
+        if wanted.request is None:
+            rows = np.array([self._row(uuid) for uuid in wanted.devices], dtype=np.intp)
+            refused = refusal(self._fleet, self._engine, rows, low=False, now=now)
+        else:
+            low = wanted.request.confidence == "low"
+            rows = self._fitting(wanted.request)
+            refused = refusal(self._fleet, self._engine, rows, low, now)
+            if refused is not None:  # the view that they were chosen from is a moment old
+                self._around.refresh()
+                rows = self._fitting(wanted.request)
+                refused = refusal(self._fleet, self._engine, rows, low, now)
+        if refused is not None:
+            raise refused
+        return rows
+
+    def _fitting(self, request: Request) -> NDArray[np.intp]:
+        rows, fit = self._chooser.choose(request)
+        if not rows:
+            raise Faulted(Fault.NO_CAPACITY, _why_not(request, fit))
+        return np.array(rows, dtype=np.intp)
+
+    async def _give(self, lease: Lease, decision: Decision, now: float) -> dispatch.Lease:
+        try:
+            await self._done(self._perform(decision, now))
+        except Unavailable:
+            self._perform(self._ledger.unkept(lease), self._around.monotonic())
+            raise
+        if lease.state is State.LEASED:
+            await self._fence(lease, decision.orders)
+        self._advance()
+        current = self._ledger.current(lease)
+        if current.state not in (State.RESERVED, State.LEASED):
+            raise over(current)
+        return self._shown(current)
+
+    async def _fence(self, lease: Lease, orders: Sequence[Order]) -> None:
+        """Until all nodes that can be reached have answered, but no longer than FENCE_S."""
+        if self._ledger.current(lease).state is not State.LEASED:
+            return
+        news = self._news[lease.lease_id] = asyncio.Event()
+        reached = self._send(orders)
+        asked = {order.fence.device for order in orders if order.node in reached}
+        try:
+            async with asyncio.timeout(FENCE_S):
+                while True:
+                    current = self._ledger.current(lease)
+                    if current.state is not State.LEASED or asked <= current.fenced:
+                        return
+                    news.clear()
+                    await news.wait()
+        except TimeoutError:
+            return  # the reply says that it is not fenced
+        finally:
+            del self._news[lease.lease_id]
+
+    # --- performing ---
+
+    def _perform(self, decision: Decision, now: float) -> "asyncio.Future[None] | None":
+        """All of it but the fences of devices that are given away, which must be on disk first. None: nothing is to be
+        kept."""
+        for uuid, allocation in decision.allocations:
+            self._allocate(uuid, allocation, now)
+        for short in (False, True):
+            rows = [self._fleet.find(window.uuid) for window in decision.windows if window.short is short]
+            known = np.array([row for row in rows if row is not None], dtype=np.intp)
+            if len(known):
+                self._engine.restart(known, short)
+        for note in decision.notes:
+            self._around.note(*note)
+        for node, lease_id in decision.failed:
+            self._around.failed_fast(node, lease_id, now)
+        self._send(order for order in decision.orders if not order.fence.held)
+        for lease_id in decision.answered:
+            if lease_id in self._news:
+                self._news[lease_id].set()
+        if not decision.changed and not decision.forgotten:
+            return None
+        return self._commits.keep(map(self._clock.row_of, decision.changed), decision.forgotten)
+
+    def _send(self, orders: Iterable[Order]) -> set[str]:
+        """The nodes that were reached."""
+        of_node: defaultdict[str, list[pb.DeviceFence]] = defaultdict(list)
+        for order in orders:
+            of_node[order.node].append(order.fence)
+        return {node for node, fences in of_node.items() if self._around.send(node, fences)}
+
+    def _take_up(self, now: float) -> None:
+        """Every device that is not free is so in the fleet, rows that are new to it included."""
+        for uuid, allocation in self._ledger.allocations():
+            self._allocate(uuid, allocation, now)
+        self._rows_revision = self._fleet.rows_revision
+
+    def _allocate(self, uuid: str, allocation: Allocation, now: float) -> None:
+        row = self._fleet.find(uuid)
+        code = phase.ALLOCATIONS.index(allocation)
+        if row is not None and self._fleet.allocation[row] != code:
+            self._fleet.allocation[row] = code
+            self._fleet.allocated_at[row] = now
+
+    async def _keep(self, lease: Lease) -> None:
+        await self._done(self._commits.keep([self._clock.row_of(lease)]))
+
+    async def _done(self, kept: "asyncio.Future[None] | None") -> None:
+        """Wait for the disk. Raises Unavailable."""
+        if kept is None:
+            return
+        try:
+            await asyncio.shield(kept)
+        except StateError as error:
+            raise Unavailable(str(error)) from error
+
+    def _standing(self) -> Standing:
+        return Standing(self._ledger.tokens.last, self._clock.shows(self._around.monotonic()))
+
+    # --- showing ---
+
+    def _shown(self, lease: Lease) -> dispatch.Lease:
+        waits = lease.state is State.RELEASING
+        return dispatch.Lease(
+            lease_id=lease.lease_id, holder=lease.claimant.name, fencing_token=lease.token, state=str(lease.state),
+            ttl_s=lease.ttl_s,
+            expires_in_s=None if waits else round(max(0.0, lease.until - self._around.monotonic()), 3),
+            since=rfc3339(lease.made), fenced=lease.is_fenced, devices=[self._member(held) for held in lease.devices],
+        )
+
+    def _member(self, held: Held) -> dispatch.Member:
+        row = self._fleet.find(held.uuid)
+        identity = None if row is None else self._fleet.identities[row]
+        return dispatch.Member(
+            uuid=held.uuid, node=held.node, index=identity.index if identity else None,
+            pci_bus_id=(identity.pci_bus_id or None) if identity else None,
+        )
+
+    def _held(self, row: int) -> Held:
+        return Held(self._fleet.identities[row].uuid, self._fleet.nodes[self._fleet.owner[row]].name)
+
+    def _row(self, uuid: str) -> int:
+        row = self._fleet.find(uuid)
+        if row is None:
+            raise Unknown(f"there is no device {uuid}; `fallow devices` lists those that there are")
+        return row
+
+    def _uuids(self, rows: NDArray[np.intp]) -> list[str]:
+        return [self._fleet.identities[row].uuid for row in rows]
+
+
+def _why_not(request: Request, fit: dispatch.Fit) -> str:
+    reasons = "; ".join(f"{short.devices} of {short.of} devices: {short.reason}" for short in fit.short[:3])
+    misses = "; ".join(
+        f"{miss.relax} {miss.asked} → {miss.fits_at}" for miss in fit.nearest[:1] if miss.fits_at is not None
+    )
+    return (
+        f"{request.count} asked for, {fit.eligible} eligible, {fit.largest} would fit"
+        + (f"; {reasons}" if reasons else "") + (f"; nearest: {misses}" if misses else "")
+    )
