@@ -2,10 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
+
+from litestar.types import ASGIApp
 
 from fallow_collector.api.answers import Answers
 from fallow_collector.api.app import make_app
@@ -21,12 +23,18 @@ def served(
     key: Path | None = None, **parts: object,
 ) -> Iterator[str]:
     """The URL at which `answers` are answered until the block ends."""
+    with serving(lambda: make_app(answers, tokens, "0.0.0", loopback_only, **parts), cert, key) as url:
+        yield url
+
+
+@contextmanager
+def serving(make: Callable[[], ASGIApp], cert: Path | None = None, key: Path | None = None) -> Iterator[str]:
+    """The URL of an application, made on the loop that serves it, until the block ends."""
     address: Future[str] = Future()
     stop: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def run() -> None:
-        app = make_app(answers, tokens, "0.0.0", loopback_only, **parts)
-        server = HttpServer(app, "127.0.0.1:0", str(cert or ""), str(key or ""))
+        server = HttpServer(make(), "127.0.0.1:0", str(cert or ""), str(key or ""))
         ended = asyncio.Event()
         stop.set_result((asyncio.get_running_loop(), ended))
         address.set_result(await server.start())
