@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -12,7 +13,7 @@ from fallow_collector.fleet.roster import NOBODY
 from fallow_collector.idle import phase
 from fallow_collector.idle.assess import Assessment, Presence
 from fallow_collector.idle.engine import Engine
-from fallow_collector.watch.shown import OF_JUDGED, SHOWN, Records, differing, none
+from fallow_collector.watch.shown import OF_JUDGED, Columns, Records, differing, grown, none, records
 from fallow_proto.states import Allocation
 
 FREE = phase.ALLOCATIONS.index(Allocation.FREE)
@@ -25,7 +26,7 @@ class Snapshot:
     """Rows are the fleet's, `counted` the ones that count: in use, and no parent beside its partitions.
 
     now: the collector's monotonic clock; as_of: unix seconds. age_s: float64[n]. since: float64[n], unix seconds.
-    shown: SHOWN[n], what watchers are shown. changed: intp[m], rows that differ from the snapshot before, ascending;
+    shown: what watchers are shown, n rows. changed: intp[m], rows that differ from the snapshot before, ascending;
     before: SHOWN[m], what these were. No row changes without a new revision.
     """
 
@@ -36,7 +37,7 @@ class Snapshot:
     age_s: NDArray[np.float64]
     since: NDArray[np.float64]
     counted: NDArray[np.bool_]
-    shown: Records
+    shown: Columns
     changed: NDArray[np.intp]
     before: Records
 
@@ -53,7 +54,7 @@ class View:
     ) -> None:
         self.epoch = uuid4().hex
         self.revision = 0
-        self.shown = none(0)  # at that revision
+        self.shown = none()  # at that revision
         self._fleet = fleet
         self._engine = engine
         self._monotonic = monotonic
@@ -69,8 +70,8 @@ class View:
     def unfollow(self, follower: Callable[[Snapshot], None]) -> None:
         self._followers.remove(follower)
 
-    def resume(self, revision: int, shown: Records) -> None:
-        """Number the changes on from what was shown at a revision: SHOWN[n]."""
+    def resume(self, revision: int, shown: Columns) -> None:
+        """Number the changes on from what was shown at a revision."""
         self.revision, self.shown, self._last = revision, shown, None
 
     def now(self) -> Snapshot:
@@ -99,7 +100,7 @@ class View:
         self.shown = shown
         snapshot = self._last = Snapshot(
             now, wall, self.revision, assessment, age_s, shown["since"], fleet.alive[:count] & ~self._split(),
-            shown, changed, before[changed],
+            shown, changed, records(before, changed),
         )
         for follower in self._followers:
             follower(snapshot)
@@ -121,24 +122,25 @@ class View:
         split[parents[parents != NOBODY]] = True
         return split
 
-    def _show(self, assessment: Assessment, owned: NDArray[np.uint8], wall: float) -> tuple[Records, Records]:
+    def _show(self, assessment: Assessment, owned: NDArray[np.uint8], wall: float) -> tuple[Columns, Columns]:
         """What was shown last, and what is now, of the same rows."""
         fleet, count = self._fleet, self._fleet.count
-        alive = fleet.alive[:count]
-        before = self.shown
-        if len(before) != count:
-            before = np.concatenate([before, none(count - len(before))])
-        shown = np.empty(count, dtype=SHOWN)
-        for name in ("freshness", "health", "phase", "reasons", "low"):
-            shown[name] = getattr(assessment, name)
-        for name in ("owner", "group", "ledger", "service", "allocated_at"):
-            shown[name] = getattr(fleet, name)[:count]
-        shown["occupancy"] = OF_JUDGED[assessment.occupancy]
-        shown["allocation"] = owned
-        shown["since"] = np.where((before["phase"] == shown["phase"]) & before["alive"], before["since"], wall)
-        shown["alive"] = alive
+        before, alive = grown(self.shown, count), fleet.alive[:count]
+        same_phase = (before["phase"] == assessment.phase) & before["alive"]
+        shown: dict[str, NDArray[Any]] = {
+            "since": np.where(same_phase, before["since"], wall),
+            "occupancy": OF_JUDGED[assessment.occupancy],
+            "allocation": owned,
+            "alive": alive.copy(),
+            **{name: getattr(assessment, name) for name in ("freshness", "health", "phase", "reasons")},
+            **{name: getattr(fleet, name)[:count].copy() for name in (
+                "owner", "group", "ledger", "service", "allocated_at",
+            )},
+            "low": assessment.low.copy(),
+        }
         if not alive.all():
-            gone = np.flatnonzero(~alive)
-            shown[gone] = before[gone]
-            shown["alive"][gone] = False
+            shown = {
+                name: np.where(alive, column, before[name]) if name != "alive" else column
+                for name, column in shown.items()
+            }
         return before, shown

@@ -2,7 +2,7 @@
 
 | tokens | asking | other methods | GET /healthz |
 |---|---|---|---|
-| set | read or more | as NEEDED says | open |
+| set | as NEEDED_TO_ASK says | as NEEDED says | open |
 | none, loopback only | Host is a loopback | Host is a loopback, no foreign Origin | Host is a loopback |
 | none, open | open | no foreign Origin | open |
 
@@ -34,6 +34,12 @@ NEEDED: tuple[tuple[str, Role], ...] = (
     ("", Role.ADMIN),
 )
 """The role that a method which is not safe needs, by the start of the path; the first that matches counts."""
+
+NEEDED_TO_ASK: tuple[tuple[str, Role], ...] = (
+    ("/api/v1/recording", Role.ADMIN),  # costs the collector something, and names who owns what
+    ("", Role.READ),
+)
+"""The same of the safe methods."""
 
 
 class Knock(NamedTuple):
@@ -70,9 +76,8 @@ def judge(knock: Knock, tokens: Sequence[Token] | None, loopback_only: bool) -> 
 
 
 def needs(method: str, path: str) -> Role:
-    if method in SAFE_METHODS:
-        return Role.READ
-    return next(role for start, role in NEEDED if path.startswith(start))
+    table = NEEDED_TO_ASK if method in SAFE_METHODS else NEEDED
+    return next(role for start, role in table if path.startswith(start))
 
 
 def _without_tokens(knock: Knock, loopback_only: bool) -> api.Problem | None:

@@ -12,6 +12,7 @@ from fallow_collector.view import FREE, Snapshot, View
 from fallow_collector.watch.events import Encoder, event
 from fallow_collector.watch.log import Delta, Log
 from fallow_collector.watch.matching import Filter
+from fallow_collector.watch.shown import records
 from fallow_proto.dispatch import Change
 
 CHUNK = 200
@@ -37,7 +38,7 @@ class Feed:
     def _take(self, snapshot: Snapshot) -> None:
         if not len(snapshot.changed):
             return
-        after = snapshot.shown[snapshot.changed]
+        after = records(snapshot.shown, snapshot.changed)
         owned = snapshot.changed[after["allocation"] != FREE].tolist()
         leases = {row: self._lease_of(row) for row in owned}
         self._leases.update(leases)
@@ -104,10 +105,10 @@ class Watcher:
     def _listing(self) -> Iterator[bytes]:
         snapshot = self._feed.view.now()
         rows = np.flatnonzero(self._filter(snapshot.shown))
-        records, leases, as_of = snapshot.shown[rows], self._feed.leases(), rfc3339(snapshot.as_of)
+        shown, leases, as_of = records(snapshot.shown, rows), self._feed.leases(), rfc3339(snapshot.as_of)
         for start in range(0, len(rows), CHUNK):
             yield b"".join(
-                self._event("added", snapshot.revision, as_of, int(rows[at]), records[at], leases, last=False)
+                self._event("added", snapshot.revision, as_of, int(rows[at]), shown[at], leases, last=False)
                 for at in range(start, min(start + CHUNK, len(rows)))
             )
         self.revision = snapshot.revision
@@ -127,11 +128,11 @@ class Watcher:
         matched, matches = self._filter(delta.before), self._filter(delta.after)
         told = np.flatnonzero(matched | matches)
         kinds = np.where(~matches, "deleted", np.where(matched, "modified", "added"))[told].tolist()
-        rows, records, as_of = delta.rows[told].tolist(), delta.after[told], rfc3339(delta.as_of)
+        rows, shown, as_of = delta.rows[told].tolist(), delta.after[told], rfc3339(delta.as_of)
         for start in range(0, len(rows), CHUNK):
             yield b"".join(
                 self._event(
-                    kinds[at], delta.revision, as_of, rows[at], records[at], delta.leases, last=at == len(rows) - 1
+                    kinds[at], delta.revision, as_of, rows[at], shown[at], delta.leases, last=at == len(rows) - 1
                 )
                 for at in range(start, min(start + CHUNK, len(rows)))
             )

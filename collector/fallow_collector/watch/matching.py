@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from fallow_collector.api.answers import Where
 from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.idle import phase
-from fallow_collector.watch.shown import Records
+from fallow_collector.watch.shown import Shown
 
 _OF_GROUP = ("site", "device_class", "vendor", "model")
 
 
 class Filter:
-    """Filters over records. What they need of nodes and groups, which are only ever added, is looked up once."""
+    """Filters over what is shown. What they need of nodes and groups, which are only ever added, is looked up once."""
 
     def __init__(self, fleet: Fleet, where: Where) -> None:
         self._fleet = fleet
@@ -24,17 +24,17 @@ class Filter:
         self._nodes = np.zeros(0, dtype=np.bool_)
         self._phases = [i for i, word in enumerate(phase.PHASES) if word in where.phase]
 
-    def __call__(self, records: Records) -> NDArray[np.bool_]:
-        """bool[n]; records: SHOWN[n]. A device that was retired matches nothing."""
+    def __call__(self, shown: Shown) -> NDArray[np.bool_]:
+        """bool[n]. A device that was retired matches nothing."""
         self._learn()
         where = self._where
-        wanted: NDArray[np.bool_] = records["alive"].copy()
+        wanted: NDArray[np.bool_] = shown["alive"].copy()
         if any(getattr(where, name) for name in _OF_GROUP):
-            wanted &= self._groups[records["group"]]
+            wanted &= self._groups[shown["group"]]
         if where.node:
-            wanted &= self._nodes[records["owner"]]
+            wanted &= self._nodes[shown["owner"]]
         if where.phase:
-            wanted &= np.isin(records["phase"], self._phases)
+            wanted &= np.isin(shown["phase"], self._phases)
         return wanted
 
     def _learn(self) -> None:
