@@ -10,16 +10,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from fallow_collector.answers.cordons import Cordons
 from fallow_collector.answers.fit import Fitter
 from fallow_collector.answers.ledgers import Ledgers
-from fallow_collector.answers.cordons import Cordons
 from fallow_collector.answers.live import Live
 from fallow_collector.api.app import make_app
 from fallow_collector.api.server import HttpServer
 from fallow_collector.api.tokens import Tokens
 from fallow_collector.config import Settings, is_loopback
-from fallow_collector.fleet.fleet import Fleet
-from fallow_collector.idle.engine import Engine
 from fallow_collector.idle.state import WITNESSES
 from fallow_collector.ingest.server import Server, credentials
 from fallow_collector.ingest.session import Terms
@@ -29,10 +27,15 @@ from fallow_collector.keep import Keeper
 from fallow_collector.ledgers.imports import Imports
 from fallow_collector.own import Own
 from fallow_collector.pipeline import FLUSH_S, Pipeline, Waiting
+from fallow_collector.replay.recorder import Recorder
+from fallow_collector.replay.recordings import Recordings
+from fallow_collector.replay.taped import TapedEngine, TapedFleet
 from fallow_collector.state import State, StateError
 from fallow_collector.stores.embedded import EmbeddedStore
 from fallow_collector.stores.store import Store
 from fallow_collector.view import View
+from fallow_collector.watch.feed import Feed
+from fallow_collector.watch.watchers import Watchers
 from fallow_collector.writer import Progress, Writer
 from fallow_proto.settings import SettingsError
 from fallow_proto.systemd import notify, watchdog_interval_s
@@ -62,18 +65,19 @@ class Collector:
         self._version = version
         self._stops: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._engine = Engine(settings.idle)
-        self._fleet = Fleet(self._engine, WITNESSES)
+        self._engine = TapedEngine(settings.idle)
+        self._fleet = TapedFleet(self._engine, WITNESSES)
         self._store = make_store(settings)
         self._writer = Writer(self._store, self._fleet.series)
         self._pipeline = Pipeline(self._fleet, self._writer, terms_of(settings, version))
         self._imports = Imports(self._fleet, settings.idle.ledger_stale_s, self._engine.restart)
-        self._view = View(
-            self._fleet, self._engine, time.monotonic, time.time, prepare=[self._imports.bring_up_to_date]
-        )
+        self._prepare = [self._imports.bring_up_to_date]
+        self._view = View(self._fleet, self._engine, time.monotonic, time.time, self._prepare)
         self._journal = Journal(self._view.epoch, time.time)
         self._fitter = Fitter(self._fleet, self._view)
         self._own = Own(self._fleet, self._pipeline, self._writer, self._store)
+        self._watches = Watchers(Feed(self._fleet, self._view))
+        self._recordings = Recordings(self._recorder)
         self._server = Server(self._pipeline.streams)
 
     async def start(self) -> None:
@@ -124,6 +128,10 @@ class Collector:
         self._stops.append(("state", self._stop_state))
         self._keeper = Keeper(self._state, self._fleet, self._engine)
         self._keeper.restore()
+        self._cordons = Cordons(
+            self._state, self._fleet, self._engine, self._journal, self._view.refresh, time.monotonic, time.time
+        )
+        self._prepare.append(self._cordons.bring_up_to_date)
         self._ledgers = Ledgers(self._imports, self._state, self._view.refresh)
         self._pipeline.streams.learn(
             (source, [(number, number)]) for source, number in await asyncio.to_thread(self._state.event_numbers)
@@ -137,7 +145,7 @@ class Collector:
 
     async def _stop_state(self) -> None:
         await self._record()
-        await self._keep()
+        await self._keep(stopping=True)
         await asyncio.to_thread(self._state.close)
 
     async def _start_pipeline(self) -> None:
@@ -206,13 +214,24 @@ class Collector:
         open_host = settings.auth.insecure and not is_loopback(settings.http.listen)
         app = make_app(
             answers, tokens, self._version, loopback_only=not open_host,
+            cordons=self._cordons,
             fit=self._fitter,
             ledgers=self._ledgers,
+            recordings=self._recordings,
+            watches=self._watches,
         )
         server = HttpServer(app, settings.http.listen, settings.tls.cert, settings.tls.key)
         self.http = await server.start()
         self._stops.append(("http", server.stop))
+        self._stops.append(("endless answers", self._end_endless_answers))
         self._tasks.append(asyncio.create_task(server.wait(), name="http"))
+
+    async def _end_endless_answers(self) -> None:
+        self._watches.close()
+        self._recordings.close()
+
+    def _recorder(self) -> Recorder:
+        return Recorder(self._fleet, self._engine, self._view, self._version, time.monotonic(), time.time())
 
     # --- parts that run for ever ---
 
@@ -225,7 +244,10 @@ class Collector:
             # and never more than half of the time.
             await asyncio.sleep(max(FLUSH_S, time.monotonic() - now))
             now = time.monotonic()
+            judged = self._pipeline.judged
             self._pipeline.flush(now)
+            if self._pipeline.judged > judged and (len(self._watches) or self._recordings.recording):
+                self._view.refresh()
             self._pipeline.streams.pulse()
             if feed_s is not None and now - fed >= feed_s:
                 notify("WATCHDOG=1")
@@ -268,11 +290,12 @@ class Collector:
             await asyncio.sleep(KEEP_S)
             await self._keep()
 
-    async def _keep(self) -> None:
+    async def _keep(self, stopping: bool = False) -> None:
         changes = self._keeper.changes()
         try:
             await asyncio.to_thread(changes.save, self._state)
             await self._ledgers.keep()
+            await self._cordons.keep(stopping)
         except StateError as error:
             self._keeper.put_back(changes)
             self._state_fails(error)

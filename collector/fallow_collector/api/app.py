@@ -8,7 +8,19 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp
 
-from fallow_collector.api import fit, fleet, history, inventory, kubernetes, ledgers, problems, scrape
+from fallow_collector.api import (
+    cordons,
+    fit,
+    fleet,
+    history,
+    inventory,
+    kubernetes,
+    ledgers,
+    problems,
+    recording,
+    scrape,
+    watch,
+)
 from fallow_collector.api.answers import Answers
 from fallow_collector.api.documents import document
 from fallow_collector.api.gate import Gate
@@ -31,6 +43,8 @@ ROUTES_OF: dict[str, tuple[Any, ...]] = {
     "cordons": (cordons.cordon, cordons.listed, cordons.uncordon),
     "kubernetes": (kubernetes.filter_nodes, kubernetes.prioritize),
     "ledgers": (ledgers.ledgers, ledgers.import_ledger, ledgers.delete_ledger),
+    "recordings": (recording.recording,),
+    "watches": (watch.watch,),
 }
 """Routes that ask for a part of the collector, by the part's name."""
 
