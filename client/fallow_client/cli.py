@@ -22,6 +22,7 @@ from fallow_client.commands import (
     leases,
     ledgers,
     nodes,
+    replay,
     token,
     top,
     watch,
@@ -69,6 +70,7 @@ COMMANDS = (
     Command("declare", "say which devices there are", inventory.declare_arguments, inventory.run_declare),
     Command("retire", "forget a device that is absent", devices.uuid_argument, inventory.run_retire),
     Command("baseline", "what a device draws and holds when idle", baseline.arguments, baseline.run),
+    Command("replay", "judge a recording again, bit for bit", replay.arguments, replay.run, replay.run),
 )
 
 

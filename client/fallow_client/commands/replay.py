@@ -5,7 +5,6 @@ import sys
 from argparse import ArgumentParser, Namespace
 from importlib.util import find_spec
 
-from fallow_client.client import Client
 from fallow_client.errors import FallowError
 
 NEEDED = ("fallow_collector", "numpy")
@@ -20,7 +19,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="what GET /api/v1/recording?for_s=60 answered")
 
 
-def run(args: Namespace, client: Client) -> int:
+def run(args: Namespace, asked: object) -> int:
     """Exit status 0: every revision came out as it was recorded; 1: not. Nothing is asked of a collector."""
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         raise NotInstalled(
