@@ -152,9 +152,8 @@ class Desk:
             self._kept_at = now
             self._commits.keep()
 
-    def hello(self, hello: pb.Hello) -> None:
-        """A node's inventory, which the fleet has taken over already, and the tokens that it keeps."""
-        now = self._around.monotonic()
+    def hello(self, hello: pb.Hello, now: float) -> None:
+        """A node's inventory, which the fleet has taken over already, and the tokens that it keeps. now: monotonic."""
         decision = self._ledger.hello(
             hello.node, [device.uuid for device in hello.devices], hello.fences, now, self._around.wall()
         )

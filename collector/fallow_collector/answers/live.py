@@ -20,7 +20,7 @@ from fallow_collector.state import State
 from fallow_collector.stores.store import HistoryQuery, Store, StoreError
 from fallow_collector.view import Snapshot, View
 from fallow_proto import api
-from fallow_proto.states import DeviceClass, Freshness, Phase
+from fallow_proto.states import Allocation, DeviceClass, Freshness, Phase
 
 EVENTS_SHOWN = 100
 
@@ -152,6 +152,8 @@ class Live:
                 f"{uuid} is in the last report of devices of node {self._fleet.nodes[self._fleet.owner[row]].name}; "
                 f"only an absent device can be retired: stop its agent's reading of it, or the node, first"
             )
+        if self._fleet.allocation[row] != phase.ALLOCATIONS.index(Allocation.FREE):
+            raise Refused(f"{uuid} is of a lease that has not ended; release that first, see `fallow leases`")
         self._state.retire(uuid)
         self._fleet.retire(row)
         self._view.refresh()

@@ -84,5 +84,5 @@ def _overlapping(fleet: Fleet, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
     overlapping[parts] = fleet.owned(parents[parts]) != FREE
     count = fleet.count
     children = np.isin(fleet.parent[:count], rows) & (fleet.present[:count] | (fleet.owned() != FREE))
-    split: NDArray[np.bool_] = np.isin(rows, fleet.parent[:count][children])
-    return overlapping | split
+    overlapping[np.isin(rows, fleet.parent[:count][children])] = True
+    return overlapping
