@@ -56,7 +56,7 @@ class Ledgers:
         self._refresh()
         await self._keep_or_refuse(name)
 
-    def hear(self, node: str, ledger: pb.Ledger, now: float) -> None:
+    def ledger(self, node: str, ledger: pb.Ledger, now: float) -> None:
         """What an agent read from the scheduler's daemon on its node. now: monotonic, of its receipt."""
         try:
             if complaint := complaint_about(ledger.name):

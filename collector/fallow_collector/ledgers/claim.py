@@ -31,7 +31,8 @@ class Held(NamedTuple):
 class Claim:
     """since: unix seconds, when the scheduler first claimed the node. read_at: the collector's monotonic clock, when
     the scheduler's state was read, NEVER: not since the collector started. minors, uuids: the devices that it hands
-    out, both None: all accelerators. held None: what is allocated is not known; `problem` says why, unless it is only that the scheduler has not spoken yet.
+    out, both None: all accelerators. held None: what is allocated is not known; `problem` says why, unless it is only
+    that the scheduler has not spoken yet.
     """
 
     node: str

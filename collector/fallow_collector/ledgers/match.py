@@ -55,7 +55,7 @@ def _hands_out(claim: Claim, identity: Identity) -> bool:
 def _keys(devices: Sequence[Device]) -> Mapping[object, int]:
     """Every key that names just one device: partitions are named by uuid, for they share the rest with their parent."""
     known: dict[object, int] = {}
-    twice = set()
+    twice: set[object] = set()
     for row, identity in devices:
         keys: list[object] = [identity.uuid]
         if not identity.parent:
