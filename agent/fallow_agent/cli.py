@@ -1,20 +1,15 @@
-"""The command `fallow-agent`."""
+"""The command `fallow-agent`. What only some of its forms need is imported there: a job waits for `prolog`."""
 
 import argparse
-import asyncio
-import importlib.metadata
-import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import msgspec
+if TYPE_CHECKING:
+    import msgspec
 
-from fallow_agent import config, run_dir
-from fallow_agent.errors import AgentError, ConfigError
-from fallow_agent.logs import line, set_up
-
-log = logging.getLogger(__name__)
+    from fallow_agent import config
 
 EXIT_FAILURE = 1
 
@@ -43,7 +38,19 @@ _MEANING = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["prolog"]:
+        from fallow_agent import prolog
+
+        return prolog.main(words[1:])
+    return _serve_or_look(words)
+
+
+def _serve_or_look(words: list[str]) -> int:
+    from fallow_agent import config
+    from fallow_agent.errors import AgentError, ConfigError
+
+    options = _parser(config.DEFAULT_PATH).parse_args(words)
     try:
         settings = config.read(options.config)
         if options.check:
@@ -64,14 +71,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def version() -> str:
+    import importlib.metadata
+
     return importlib.metadata.version("fallow")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(default_path: Path) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="fallow-agent", description="Reads this node's devices and streams what they say to a Fallow collector."
+        prog="fallow-agent", description="Reads this node's devices and streams what they say to a Fallow collector.",
+        epilog="fallow-agent prolog says whether a job may start on this node: see fallow-agent prolog --help",
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help=f"configuration; default {config.DEFAULT_PATH}")
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"configuration; default {default_path}")
     parser.add_argument("--version", action="version", version=f"fallow-agent {version()}")
     parser.add_argument("--json", action="store_true", help="with --once: JSON instead of a table")
     what = parser.add_mutually_exclusive_group()
@@ -81,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(settings: config.Settings) -> int:
+def _check(settings: "config.Settings") -> int:
+    import msgspec
+
     for key, value in _effective(settings):
         print(f"{f'{key} = {msgspec.json.encode(value).decode()}':<50}  # {_MEANING[key]}")
     print()
@@ -93,8 +105,10 @@ def _check(settings: config.Settings) -> int:
     return 0
 
 
-def _effective(settings: msgspec.Struct, above: str = "") -> list[tuple[str, object]]:
+def _effective(settings: "msgspec.Struct", above: str = "") -> list[tuple[str, object]]:
     """Every key with its value, dotted."""
+    import msgspec
+
     found: list[tuple[str, object]] = []
     for field in msgspec.structs.fields(settings):
         value = getattr(settings, field.name)
@@ -105,7 +119,9 @@ def _effective(settings: msgspec.Struct, above: str = "") -> list[tuple[str, obj
     return found
 
 
-def _once(settings: config.Settings, *, as_json: bool) -> int:
+def _once(settings: "config.Settings", *, as_json: bool) -> int:
+    import msgspec
+
     from fallow_agent import once
 
     seen = once.look(settings)
@@ -117,7 +133,7 @@ def _once(settings: config.Settings, *, as_json: bool) -> int:
     return 0 if any(each.devices for each in seen) else EXIT_FAILURE
 
 
-def _doctor(settings: config.Settings) -> int:
+def _doctor(settings: "config.Settings") -> int:
     from fallow_agent import doctor
 
     failed = False
@@ -127,10 +143,14 @@ def _doctor(settings: config.Settings) -> int:
     return EXIT_FAILURE if failed else 0
 
 
-def _run(settings: config.Settings) -> int:
+def _run(settings: "config.Settings") -> int:
     # gRPC costs 10 MB and threads, and the commands above do without.
     os.environ.setdefault("GRPC_EXPERIMENTS", GRPC_EXPERIMENTS)
+    import asyncio
+    import logging
+
     from fallow_agent import app
+    from fallow_agent.logs import set_up
 
     set_up()
     _make_run_dir(settings)
@@ -140,8 +160,14 @@ def _run(settings: config.Settings) -> int:
     return 0
 
 
-def _make_run_dir(settings: config.Settings) -> None:
+def _make_run_dir(settings: "config.Settings") -> None:
     """Without it the agent runs all the same, and says of each reader why it has nothing to say."""
+    import logging
+
+    from fallow_agent import run_dir
+    from fallow_agent.logs import line
+
+    log = logging.getLogger(__name__)
     folder = run_dir.chosen(settings.readers.run_dir, os.environ.get("XDG_RUNTIME_DIR", ""))
     if str(folder) != settings.readers.run_dir:
         log.warning(line("run_dir cannot be made by this user", run_dir=settings.readers.run_dir, instead=folder))

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -194,6 +193,6 @@ def test_a_run_folder_that_is_not_there_costs_the_scripts_their_file_and_nothing
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept = Kept(tmp_path)
-    os.rmdir(kept.run_dir)
+    kept.run_dir.rmdir()
     assert kept.ask([fence()]) == [[fence()]]
     assert "scripts on this node are not shown its fences" in caplog.text

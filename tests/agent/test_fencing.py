@@ -55,7 +55,7 @@ def test_a_token_that_was_confirmed_is_known_after_the_agent_was_killed(tmp_path
 
 def test_scripts_are_shown_fences_and_devices_without_a_collector(tmp_path: Path) -> None:
     with AgentProcess(tmp_path, NOBODY) as agent:
-        wait_for(lambda: (agent.run_dir / "fences.json").exists() and shown(agent)["devices"] != {}, "the host is shown")
+        wait_for(lambda: (agent.run_dir / "fences.json").exists() and shown(agent)["devices"] != {}, "the host")
         said = shown(agent)
         assert (said["version"], said["node"]) == (1, "node1")
         assert [row["token"] for row in said["devices"].values()] == [None]
