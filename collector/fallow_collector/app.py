@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -18,12 +19,14 @@ from fallow_collector.api.app import make_app
 from fallow_collector.api.server import HttpServer
 from fallow_collector.api.tokens import Tokens
 from fallow_collector.config import Settings, is_loopback
+from fallow_collector.desk import Around, Desk
 from fallow_collector.idle.state import WITNESSES
 from fallow_collector.ingest.server import Server, credentials
 from fallow_collector.ingest.session import Terms
 from fallow_collector.inventory import load_inventory
 from fallow_collector.journal import Journal
 from fallow_collector.keep import Keeper
+from fallow_collector.leases import LeaseFile
 from fallow_collector.ledgers.imports import Imports
 from fallow_collector.own import Own
 from fallow_collector.pipeline import FLUSH_S, Pipeline, Waiting
@@ -143,6 +146,18 @@ class Collector:
                     device.device_class,
                 )
 
+        await self._start_leases()
+
+    async def _start_leases(self) -> None:
+        """Whoever has devices has them again before anything is answered."""
+        file = await asyncio.to_thread(LeaseFile, Path(self._settings.state.dir))
+        self._desk = Desk(file, self._fleet, self._engine, self._fitter, Around(
+            monotonic=time.monotonic, wall=time.time, flush=self._pipeline.flush, refresh=self._view.refresh,
+            send=self._pipeline.streams.send_fences, note=self._journal.note, failed_fast=self._cordons.failed_fast,
+        ))
+        self._stops.append(("leases", self._desk.close))
+        self._pipeline.heard = _Heard(self._desk, self._ledgers)
+
     async def _stop_state(self) -> None:
         await self._record()
         await self._keep(stopping=True)
@@ -209,13 +224,15 @@ class Collector:
         settings = self._settings
         tokens = Tokens(Path(settings.auth.tokens_file)) if settings.auth.tokens_file else None
         answers = Live(
-            self._fleet, self._engine, self._view, self._state, self._store, self._own.readiness, self._own.measures
+            self._fleet, self._engine, self._view, self._state, self._store, self._readiness, self._own.measures,
+            self._cordons.on_device, lambda: self._desk.leases((), sys.maxsize, None).items,
         )
         open_host = settings.auth.insecure and not is_loopback(settings.http.listen)
         app = make_app(
             answers, tokens, self._version, loopback_only=not open_host,
             cordons=self._cordons,
             fit=self._fitter,
+            leases=self._desk,
             ledgers=self._ledgers,
             recordings=self._recordings,
             watches=self._watches,
@@ -229,6 +246,10 @@ class Collector:
     async def _end_endless_answers(self) -> None:
         self._watches.close()
         self._recordings.close()
+
+    def _readiness(self) -> list[str]:
+        problem = self._desk.problem
+        return [*self._own.readiness(), *([f"leases: {problem}"] if problem else [])]
 
     def _recorder(self) -> Recorder:
         return Recorder(self._fleet, self._engine, self._view, self._version, time.monotonic(), time.time())
@@ -258,6 +279,7 @@ class Collector:
         while True:
             await asyncio.sleep(CHORES_S)
             self._pipeline.ask_again()
+            self._desk.tick(time.monotonic())
             self._view.now()  # so that a change of phase bears its time, whether somebody asks or not
             if serving != (not self._writer.problem):
                 serving = not serving
@@ -307,6 +329,15 @@ class Collector:
         if str(error) != self._own.state_problem:
             log.error("state cannot be kept problem=%r", str(error))
         self._own.state_problem = str(error)
+
+
+class _Heard:
+    """What agents say of fences goes to the desk, what they read of schedulers to the ledgers."""
+
+    def __init__(self, desk: Desk, ledgers: Ledgers) -> None:
+        self.hello = desk.hello
+        self.fenced = desk.fenced
+        self.ledger = ledgers.ledger
 
 
 def make_store(settings: Settings) -> Store:

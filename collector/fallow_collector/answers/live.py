@@ -1,25 +1,28 @@
 """The collector's answers to the HTTP API, from live state, the state file and the store."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fallow_collector.answers import capacity, devices, nodes, scrape
+from fallow_collector.answers import capacity, devices, nodes, scrape, totals
 from fallow_collector.answers.numbers import known, rfc3339
 from fallow_collector.api.answers import Asked, Refused, Unavailable, Unknown, Where
 from fallow_collector.api.exposition import escape
+from fallow_collector.fit.members import Directory
 from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.idle import phase
 from fallow_collector.idle.engine import Engine
 from fallow_collector.idle.explain import Facts, explain
 from fallow_collector.idle.reasons import names
+from fallow_collector.idle.standing import Standing
 from fallow_collector.keep import row_of_seen
 from fallow_collector.state import State
 from fallow_collector.stores.store import HistoryQuery, Store, StoreError
 from fallow_collector.view import Snapshot, View
 from fallow_proto import api
+from fallow_proto.dispatch import Cordon, Lease
 from fallow_proto.states import Allocation, DeviceClass, Freshness, Phase
 
 EVENTS_SHOWN = 100
@@ -37,21 +40,34 @@ class Live:
         store: Store,
         readiness: Callable[[], list[str]],
         own_metrics: Callable[[], Iterable[tuple[str, str, str, dict[str, str], float]]],
+        cordons_on: Callable[[int], Sequence[Cordon]] = lambda row: (),
+        leases: Callable[[], Iterable[Lease]] = tuple,
     ) -> None:
+        """cordons_on: what stands on the device of a row. leases: all of our own."""
         self._fleet = fleet
+        self._directory = Directory(fleet)
         self._engine = engine
         self._view = view
         self._state = state
         self._store = store
         self.readiness = readiness
         self.own_metrics = own_metrics
+        self._cordons_on = cordons_on
+        self._leases = leases
         self._order: list[tuple[str, int]] = []
         self._order_revision = -1
 
-    def capacity(self, where: Where) -> api.Capacity:
+    def capacity(self, where: Where, precisions: Sequence[str] = api.FLOPS_SHOWN) -> api.Capacity:
         snapshot = self._view.now()
         return capacity.capacity(
-            self._fleet, self._engine, snapshot, self._view.epoch, self._wanted(where, snapshot)
+            self._fleet, self._engine, snapshot, self._view.epoch, self._wanted(where, snapshot),
+            self._directory.members(), precisions,
+        )
+
+    def totals(self, where: Where, by: Sequence[str], precision: str) -> api.Totals:
+        snapshot = self._view.now()
+        return totals.totals(
+            self._fleet, self._engine, snapshot, self._view.epoch, self._wanted(where, snapshot), by, precision
         )
 
     def devices(self, where: Where, limit: int, cursor: str | None) -> "api.Page[api.Device]":
@@ -93,6 +109,7 @@ class Live:
             overridden=self._engine.overridden(row),
             idle_power_max_watts=self._engine.idle_range(row)[0],
             base_memory_max_bytes=self._engine.idle_range(row)[1],
+            standing=self._standing(row, snapshot),
         )
         return api.Explanation(
             uuid=uuid,
@@ -173,6 +190,22 @@ class Live:
         where = Where(site=(site,) if site else (), node=(node,) if node else ())
         rows = np.flatnonzero(self._wanted(where, snapshot))
         return scrape.device_metrics(self._fleet, snapshot, rows, escape)
+
+    def _standing(self, row: int, snapshot: Snapshot) -> Standing:
+        fleet = self._fleet
+        since = snapshot.as_of - (snapshot.now - float(fleet.allocated_at[row]))
+        return Standing(
+            allocation=phase.ALLOCATIONS[int(fleet.owned(row))],
+            ledger=fleet.ledgers[fleet.ledger[row]],
+            holder=self._holder(row) if fleet.allocation[row] else "",
+            since_ms=round(since * 1000) if np.isfinite(since) else None,
+            cordons=self._cordons_on(row),
+        )
+
+    def _holder(self, row: int) -> str:
+        uuid = self._fleet.identities[row].uuid
+        of_device = (lease for lease in self._leases() if any(member.uuid == uuid for member in lease.devices))
+        return next((f"{lease.holder} (lease {lease.lease_id})" for lease in of_device), "")
 
     def _page(self, items: list, cursor: str | None, snapshot: Snapshot) -> api.Page:  # type: ignore[type-arg]
         live = snapshot.assessment.freshness[snapshot.counted] == phase.FRESHNESSES.index(Freshness.LIVE)

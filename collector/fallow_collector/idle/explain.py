@@ -7,7 +7,9 @@ import numpy as np
 
 from fallow_collector.idle import phase
 from fallow_collector.idle.reasons import BIT, REASONS
+from fallow_collector.idle.rule import Rule
 from fallow_collector.idle.settings import Thresholds
+from fallow_collector.idle.standing import Standing, owner, service
 from fallow_collector.idle.state import BIT as BIT_OF_WITNESS
 from fallow_collector.idle.state import NEVER, BaseSource, FloorSource
 from fallow_proto.states import Freshness
@@ -33,17 +35,7 @@ class Facts(NamedTuple):
     overridden: frozenset[str]  # thresholds that are set for its model alone
     idle_power_max_watts: float  # of the catalogue, NaN where it does not say
     base_memory_max_bytes: float
-
-
-class Rule(NamedTuple):
-    """holds: None where it cannot be told. since_ms: the agent's time, None where it is not a matter of time."""
-
-    name: str
-    holds: bool | None
-    value: str
-    threshold: str
-    since_ms: int | None
-    next: str
+    standing: Standing = Standing()  # nobody holds it, and nobody has taken it out of service
 
 
 def _key(facts: Facts, name: str) -> str:
@@ -53,7 +45,10 @@ def _key(facts: Facts, name: str) -> str:
 
 def explain(settings: Thresholds, facts: Facts) -> list[Rule]:
     """The rules in the order in which they are asked; a device is idle when all of them hold."""
-    rules = [_fresh(settings, facts), _healthy(facts), _known(facts)]
+    rules = [
+        _fresh(settings, facts), owner(facts.standing, facts.reasons), _healthy(facts), _known(facts),
+        service(facts.standing, facts.reasons),
+    ]
     rules += _host_rules(settings, facts) if facts.host else _device_rules(settings, facts)
     return [*rules, _window(settings, facts)]
 
