@@ -64,9 +64,8 @@ def records(columns: Columns, rows: NDArray[np.intp]) -> Records:
 
 
 def differing(before: Shown, after: Shown) -> NDArray[np.intp]:
-    """Positions at which anything differs; `since` does with the phase."""
+    """Positions at which anything differs."""
     differ = before["alive"] != after["alive"]
     for name in SHOWN.names or ():
-        if name not in ("alive", "since"):
-            differ |= before[name] != after[name]
+        differ |= before[name] != after[name]
     return np.flatnonzero(differ)
