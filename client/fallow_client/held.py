@@ -86,7 +86,11 @@ async def hold(desk: Desk, held: Held[Flag], holder: str, ending: "asyncio.Futur
             return
     finally:
         keeping.cancel()
-    await _give_back(desk, held, holder, ending.result())
+    try:
+        async with asyncio.timeout(held.believed.over_at - clock()):  # then it has run out anyway
+            await _give_back(desk, held, holder, ending.result())
+    except TimeoutError:
+        LOG.warning("lease %s ran out before its release was answered", held.id)
 
 
 async def _keep(desk: Desk, held: Held[Flag], holder: str) -> LeaseLost:

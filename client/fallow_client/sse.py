@@ -9,7 +9,7 @@ from typing import NamedTuple
 from fallow_client.errors import Malformed
 
 _LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")  # a \r at the very end may be half of a \r\n
-MOST_BYTES = 16 * 2**20  # of one event; what is longer is no event of a collector
+MOST_BYTES = 2**20  # of one event; what is longer is no event of a collector
 
 
 class ServerSent(NamedTuple):

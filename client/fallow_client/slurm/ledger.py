@@ -1,0 +1,39 @@
+"""From what Slurm says to what the collector takes."""
+
+from collections.abc import Iterable
+
+from fallow_client.slurm.errors import SlurmError
+from fallow_client.slurm.gres import GresConf
+from fallow_client.slurm.scontrol import SlurmJob, SlurmNode
+from fallow_proto.dispatch import Job, LedgerImport, Owned
+
+PROBLEM_LENGTH = 256  # what the collector takes
+
+
+def ledger_of(nodes: Iterable[SlurmNode], jobs: Iterable[SlurmJob], conf: GresConf, age_s: float) -> LedgerImport:
+    """Every node with GPUs. What is used is what nodes say; jobs, read before them, only say by whom."""
+    holders = {where: _holder(job) for job in jobs for where in job.holds}
+    owned, held = [], []
+    for node in nodes:
+        if not node.gres and not node.problem:
+            continue
+        try:
+            if node.problem:
+                raise SlurmError(node.problem)
+            minors = conf.minors(node.name, node.gres)
+            used = [(minors[index], index) for index in node.used]
+        except IndexError:
+            owned.append(Owned(node=node.name, problem=f"Slurm uses an index beyond {len(minors) - 1}: {node.used}"))
+        except SlurmError as error:
+            owned.append(Owned(node=node.name, problem=str(error)[:PROBLEM_LENGTH]))
+        else:
+            owned.append(Owned(node=node.name, minors=minors))
+            held += [
+                Job(node=node.name, holder=holders.get((node.name, index), "a job"), minor=minor)
+                for minor, index in used
+            ]
+    return LedgerImport(age_s=age_s, nodes=owned, jobs=held)
+
+
+def _holder(job: SlurmJob) -> str:
+    return f"job {job.job} of {job.user}" if job.user else f"job {job.job}"
