@@ -12,6 +12,7 @@ from uuid import uuid4
 from fallow_agent.config import Settings
 from fallow_agent.epoch import Epoch
 from fallow_agent.fences_thread import FencesThread
+from fallow_agent.kubelet import EVERY_S, Kubelet
 from fallow_agent.logs import line
 from fallow_agent.ring import Ring
 from fallow_agent.sampling import Sampling, boot_clock
@@ -53,6 +54,7 @@ class Agent:
         self._uplink = Uplink(identity, Ring(), Backoff(Random()))
         self._channel = Channel(settings, self._tell)
         self._sampling = Sampling(settings, self._note, self._inventory, self._report, self._pulse)
+        self._kubelet = Kubelet(settings.kubernetes.pod_resources) if settings.kubernetes.pod_resources else None
         self._reads: set[asyncio.Task[None]] = set()
         self._counters = opened.counters()
         self._problem = ""
@@ -88,7 +90,10 @@ class Agent:
         self._tell(w.Kept(self._fences.kept()))
         self._sampling.start()
         self._tell(w.Started())
+        asking = asyncio.create_task(self._ask_kubelet(self._kubelet)) if self._kubelet is not None else None
         await stop.wait()
+        if asking is not None:
+            asking.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)  # a second one ends us at once
         return await self._stop()
@@ -98,6 +103,8 @@ class Agent:
         log.info("agent stopping")
         await self._sampling.stop()
         await self._channel.close()
+        if self._kubelet is not None:
+            await self._kubelet.close()
         for read in self._reads:
             read.cancel()
         try:
@@ -163,6 +170,17 @@ class Agent:
         devices = self._sampling.devices()
         self._fences.show(devices)
         self._tell(w.Inventoried(devices, self._sampling.readers(self._epoch.time_ms)))
+
+    async def _ask_kubelet(self, kubelet: Kubelet) -> None:
+        problem = ""
+        while True:
+            ledger = await kubelet.read(self._sampling.devices())
+            if ledger.problem != problem:
+                problem = ledger.problem
+                log.log(logging.WARNING if problem else logging.INFO,
+                        line("kubelet's allocations", problem=problem or "none any more"))
+            self._tell(w.Allocated(ledger, boot_clock()))
+            await asyncio.sleep(EVERY_S)
 
     # Uplink
 

@@ -36,6 +36,10 @@ class Tls(msgspec.Struct, kw_only=True):
     key: str = ""
 
 
+class Kubernetes(msgspec.Struct, kw_only=True):
+    pod_resources: str = ""
+
+
 class Settings(msgspec.Struct, kw_only=True):
     site: str = "default"
     node: str = ""
@@ -45,6 +49,7 @@ class Settings(msgspec.Struct, kw_only=True):
     readers: Readers = msgspec.field(default_factory=Readers)
     spool: SpoolSettings = msgspec.field(default_factory=SpoolSettings)
     tls: Tls = msgspec.field(default_factory=Tls)
+    kubernetes: Kubernetes = msgspec.field(default_factory=Kubernetes)
     insecure: bool = False
 
     @property
@@ -99,6 +104,7 @@ def complaints(settings: Settings) -> list[str]:
         _between("spool.max_age_h", settings.spool.max_age_h, 0.01, 8_760.0),
         _folder_fault("readers.run_dir", settings.readers.run_dir),
         _folder_fault("spool.dir", settings.spool.dir),
+        _socket_fault("kubernetes.pod_resources", settings.kubernetes.pod_resources),
         "" if settings.readers.enabled else f"readers.enabled = [], expected {_READER_CHOICE}",
         *(_reader_fault(name) for name in settings.readers.enabled),
         _collector_fault(settings),

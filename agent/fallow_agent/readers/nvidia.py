@@ -6,10 +6,12 @@ while they are: close() lets go of them. Reads whole boards; partitions (MIG) of
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pynvml as nvml
 
+from fallow_agent.readers.nvlink import domains
 from fallow_agent.readers.nvml_calls import GIVEN
 from fallow_agent.readers.nvml_device import NvmlDevice
 from fallow_agent.readers.pci_bus import PciFunction, displays_of
@@ -50,7 +52,10 @@ class NvidiaReader:
         if not self._devices:
             self.close()
             raise self._nothing_seen([code for code in codes if code is not None])
-        return [device.identity for device in self._devices]
+        linked = domains({device.identity.uuid: device.reach() for device in self._devices})
+        return [
+            replace(device.identity, link_domain=linked.get(device.identity.uuid, "")) for device in self._devices
+        ]
 
     def columns(self, group: Group) -> Sequence[str]:
         return [metric.name for metric in METRICS if metric.group is group and metric.name in GIVEN]

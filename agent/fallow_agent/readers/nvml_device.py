@@ -5,6 +5,7 @@ from typing import NamedTuple, TypeVar
 
 import pynvml as nvml
 
+from fallow_agent.readers.nvlink import Reach, address_of, reach_of
 from fallow_agent.readers.nvml_calls import CALLS, GIVEN, Call, Handle, ProcessLists, fields_of
 from fallow_agent.readers.nvml_values import UNSUPPORTED, WHOLE_DEVICE, reason_of
 from fallow_agent.readers.reader import DeviceIdentity, Process, Reading
@@ -94,6 +95,10 @@ class NvmlDevice:
                 processes = told.processes or processes
         return Reading(uuid, values, processes=processes) if values else Reading(uuid, reason=failed)
 
+    def reach(self) -> Reach:
+        """Where its links lead. Some calls a link."""
+        return reach_of(self._handle, self.identity.pci_bus_id)
+
     def changed(self) -> bool:
         """Whether its identity is out of date. Three calls."""
         return self._withdrawn or self._modes.differ(_modes_of(self._handle))
@@ -139,9 +144,8 @@ def _modes_of(handle: Handle) -> Modes:
 
 
 def _pci_bus_id(handle: Handle) -> str:
-    """In the kernel's spelling; NVML's own has eight digits of domain, in capitals."""
     info = _optional(nvml.nvmlDeviceGetPciInfo_v3, handle)
-    return f"{info.domain:04x}:{info.bus:02x}:{info.device:02x}.0" if info else ""
+    return address_of(info) if info else ""
 
 
 def _optional(function: Callable[[Handle], _T], handle: Handle) -> _T | None:

@@ -6,6 +6,7 @@ While STREAMING, one burst is on the wire at a time, and the next begins when th
 collector costs no memory here. A burst is, in this order,
 
     a Hello, if inventory, readers or epochs changed       the collector knows the devices before their numbers
+    the newest ledger of the node's scheduler              who holds a device before it is seen at work
     events                                                 before samples
     reports out of the ring, from a cursor on              judged lane: Welcome sets the cursor, each report moves it
     else reports out of the spool, oldest first            backlog lane: paced, and bounded in what is not acknowledged
@@ -53,6 +54,7 @@ class Uplink:
         self._devices: list[pb.Device] = []
         self._readers: list[pb.Reader] = []
         self._fences: Sequence[pb.DeviceFence] = ()
+        self._allocated: w.Allocated | None = None
         self._events: dict[tuple[str, str], Item] = {}  # of this run, unacknowledged, by epoch and id
         self._reading = False
         self._backlog_at = 0.0
@@ -64,6 +66,7 @@ class Uplink:
         self._writing = 0
         self._cursor = self._ring.end
         self._hello_due = False
+        self._ledger_due = self._allocated is not None
         self._named: set[str] = set()  # epochs that the collector was told of
         self._layouts: set[bytes] = set()  # that it knows
         self._event_epochs: deque[str] = deque()  # whose spooled events are still to be read
@@ -107,6 +110,9 @@ class Uplink:
                 self._fences = fences
             case w.Fenced(fences):
                 return self._fenced(fences)
+            case w.Allocated():
+                self._allocated = event
+                self._ledger_due = True
         return self._burst(now)
 
     def _hold(self, item: Item) -> None:
@@ -196,11 +202,22 @@ class Uplink:
         if self.state is not State.STREAMING or self._writing:
             return []
         actions: list[w.Action] = self._greet() if self._hello_due else []
+        actions += self._send_ledger(now)
         actions += self._send_events([event for event in self._events.values() if self._is_unsent(event)])
         if live := first_batch(self._ring.since(self._cursor)):
             self._cursor = max(self._cursor, self._ring.start) + len(live)
             return actions + self._send_reports(live, pb.LANE_JUDGED)
         return actions or self._backlog(now)
+
+    def _send_ledger(self, now: float) -> list[w.Action]:
+        """The newest word of the node's scheduler; older ones are of no use to anybody."""
+        if self._allocated is None or not self._ledger_due:
+            return []
+        self._ledger_due = False
+        ledger = pb.Ledger()
+        ledger.CopyFrom(self._allocated.ledger)
+        ledger.age_s += now - self._allocated.at
+        return self._send(pb.FromAgent(ledger=ledger))
 
     def _backlog(self, now: float) -> list[w.Action]:
         self._read = [item for item in self._read if self._is_unsent(item)]

@@ -88,6 +88,14 @@ class Fenced:
 
 
 @dataclass(frozen=True, slots=True)
+class Allocated:
+    """What a scheduler's daemon on this node said at that moment; it replaces what it said before."""
+
+    ledger: pb.Ledger
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Dialled:
     """A stream is there to be written to."""
 
@@ -111,8 +119,8 @@ class Lost:
 
 
 Event = (
-    Started | EpochBegan | Inventoried | Sampled | Happened | Recovered | Dropped | SpoolRead | Kept | Fenced | Dialled
-    | Received | Written | Lost
+    Started | EpochBegan | Inventoried | Sampled | Happened | Recovered | Dropped | SpoolRead | Kept | Fenced | Allocated
+    | Dialled | Received | Written | Lost
 )
 
 

@@ -13,6 +13,8 @@
  *                                      field.186=uint 67030           a field value: type and value, by id[.scope]
  *                                      field.83=energy                energy_mj + power_mw since energy_since_s
  *                                      field.82=error 4
+ *                                      link.0=2 0000:c1:00.0          a link: type and address of its far end; "down"
+ *                                      fabric=3 0 9 <32 hex digits>   state, status, clique and cluster
  */
 #include "scenario.h"
 
@@ -172,6 +174,68 @@ nvmlReturn_t nvmlDeviceGetPciInfo_v3(nvmlDevice_t handle, nvmlPciInfo_t *out)
     snprintf(out->busId, sizeof out->busId, NVML_DEVICE_PCI_BUS_ID_FMT, NVML_DEVICE_PCI_BUS_ID_FMT_ARGS(out));
     snprintf(out->busIdLegacy, sizeof out->busIdLegacy, "%04X:%02X:%02X.0", out->domain & 0xffff, out->bus & 0xff,
              out->device & 0x1f);
+    return NVML_SUCCESS;
+}
+
+/* ---- Links ---- */
+
+static nvmlReturn_t far_end(const struct section *section, unsigned int link, const char **out)
+{
+    char key[16];
+    if (!get(section, "link.0"))
+        return NVML_ERROR_NOT_SUPPORTED;
+    snprintf(key, sizeof key, "link.%u", link);
+    *out = get(section, key);
+    return *out ? NVML_SUCCESS : NVML_ERROR_INVALID_ARGUMENT;
+}
+
+#define FAR_END(link, name)                                                                                \
+    const char *name;                                                                                      \
+    nvmlReturn_t named = far_end(section, link, &name);                                                    \
+    if (named != NVML_SUCCESS)                                                                             \
+        return named
+
+nvmlReturn_t nvmlDeviceGetNvLinkState(nvmlDevice_t handle, unsigned int link, nvmlEnableState_t *out)
+{
+    ENTER(handle);
+    FAR_END(link, end);
+    *out = strcmp(end, "down") == 0 ? NVML_FEATURE_DISABLED : NVML_FEATURE_ENABLED;
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetNvLinkRemoteDeviceType(nvmlDevice_t handle, unsigned int link,
+                                                 nvmlIntNvLinkDeviceType_t *out)
+{
+    ENTER(handle);
+    FAR_END(link, end);
+    *out = (nvmlIntNvLinkDeviceType_t)atoi(end);
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetNvLinkRemotePciInfo_v2(nvmlDevice_t handle, unsigned int link, nvmlPciInfo_t *out)
+{
+    ENTER(handle);
+    FAR_END(link, end);
+    memset(out, 0, sizeof *out);
+    return sscanf(end, "%*d %x:%x:%x", &out->domain, &out->bus, &out->device) == 3 ? NVML_SUCCESS
+                                                                                   : NVML_ERROR_UNKNOWN;
+}
+
+nvmlReturn_t nvmlDeviceGetGpuFabricInfoV(nvmlDevice_t handle, nvmlGpuFabricInfoV_t *out)
+{
+    ENTER(handle);
+    const char *fabric = get(section, "fabric");
+    unsigned int state, status;
+    int cluster;
+    if (!fabric)
+        return NVML_ERROR_NOT_SUPPORTED;
+    if (out->version != nvmlGpuFabricInfo_v2) /* of later ones, only more members are written */
+        return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    sscanf(fabric, "%u %u %u %n", &state, &status, &out->cliqueId, &cluster);
+    out->state = (nvmlGpuFabricState_t)state;
+    out->status = (nvmlReturn_t)status;
+    for (int i = 0; i < NVML_GPU_FABRIC_UUID_LEN; i++)
+        sscanf(fabric + cluster + 2 * i, "%2hhx", &out->clusterUuid[i]);
     return NVML_SUCCESS;
 }
 

@@ -24,6 +24,20 @@ class Mode(NamedTuple):
     pending: int  # from the next reset on
 
 
+class Link(NamedTuple):
+    """An active NVLink and what is at its far end: 0 a device, 1 a POWER9, 2 a switch, 255 not known."""
+
+    kind: int
+    pci_bus_id: str = ""  # empty: not told
+
+
+class Fabric(NamedTuple):
+    state: int
+    cluster: str  # 32 hexadecimal digits
+    clique: int
+    status: int = 0
+
+
 OFF = Mode(0, 0)
 ON = Mode(1, 1)
 
@@ -74,6 +88,8 @@ class Device:
     pcie_replays: int | None = 0
     nvlink_receive_kibibytes: int | None = 0
     nvlink_transmit_kibibytes: int | None = 0
+    links: tuple[Link | None, ...] = ()  # None: down
+    fabric: Fabric | None = None
     faults: Mapping[str, Fault] = field(default_factory=dict)
     raw: Mapping[str, str | None] = field(default_factory=dict)
 
@@ -154,6 +170,9 @@ def _values(device: Device) -> dict[str, str | int | float | None]:
         "mig.pending": device.mig and device.mig.pending,
         "ecc.current": device.ecc and device.ecc.current,
         "ecc.pending": device.ecc and device.ecc.pending,
+        **{f"link.{n}": f"{link.kind} {link.pci_bus_id}" if link else "down" for n, link in enumerate(device.links)},
+        "fabric": device.fabric and f"{device.fabric.state} {device.fabric.status} {device.fabric.clique} "
+                                    f"{device.fabric.cluster}",
     }
 
 
