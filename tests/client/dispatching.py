@@ -88,6 +88,7 @@ class MemoryLeases:
     renewals: int = 0
     outcomes: list[str] = field(default_factory=list)
     token: int = 1772366400000
+    longest_ttl_s: float = 86_400.0
 
     async def reserve(self, wanted: Reserve, caller: str) -> Lease:
         if wanted.key in self.keys:
@@ -106,8 +107,8 @@ class MemoryLeases:
         self.token += 1
         lease = Lease(
             lease_id=f"L{len(self.held) + 1}", holder=wanted.holder, fencing_token=self.token,
-            state="reserved" if wanted.hold else "leased", ttl_s=wanted.ttl_s or 300.0, expires_in_s=0.0, since=SINCE,
-            fenced=not wanted.hold, devices=members,
+            state="reserved" if wanted.hold else "leased", ttl_s=min(wanted.ttl_s or 300.0, self.longest_ttl_s),
+            expires_in_s=0.0, since=SINCE, fenced=not wanted.hold, devices=members,
         )
         self.held[lease.lease_id] = lease
         self.keys[wanted.key] = lease.lease_id
