@@ -33,6 +33,7 @@ _MEANING = {
     "tls.ca": "certificate authority of the collector",
     "tls.cert": "this node's certificate",
     "tls.key": "and its key",
+    "kubernetes.pod_resources": "kubelet's socket; empty: not asked",
     "insecure": "allows another machine's collector without TLS",
 }
 

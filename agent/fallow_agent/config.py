@@ -154,6 +154,11 @@ def _folder_fault(key: str, path: str) -> str:
     return "" if good else f"{key} = {path!r}, expected an absolute path without control characters"
 
 
+def _socket_fault(key: str, path: str) -> str:
+    good = not path or (Path(path).is_absolute() and path.isprintable())
+    return "" if good else f"{key} = {path!r}, expected the absolute path of a socket, or nothing"
+
+
 def _reader_fault(name: str) -> str:
     if name in (AUTO, *READERS):
         return ""

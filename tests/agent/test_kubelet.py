@@ -15,6 +15,8 @@ from fallow_proto.kubernetes.podresources_pb2_grpc import (
     add_PodResourcesListerServicer_to_server,
 )
 from fallow_proto.v1 import telemetry_pb2 as pb
+from tests.agent.collector import Collector, wait_for
+from tests.agent.process import AgentProcess
 
 DEVICES = [pb.Device(uuid=f"GPU-{i}", pci_bus_id=f"0000:{i + 16:x}:00.0", index=i) for i in range(4)]
 
@@ -145,3 +147,26 @@ def test_a_kubelet_that_does_not_answer_is_a_problem_and_not_an_empty_ledger(
         assert ledger.name == "kubernetes"
 
     with_kubelet(tmp_path, servicer, work)
+
+
+def test_an_agent_tells_its_collector_what_kubelet_says_and_when_it_says_nothing(tmp_path: Path) -> None:
+    socket = tmp_path / "kubelet.sock"
+
+    def heard(collector: Collector) -> list[pb.Ledger]:
+        return [message.ledger for message in collector.heard if message.HasField("ledger")]
+
+    async def run(collector: Collector) -> None:
+        server = aio.server()
+        add_PodResourcesListerServicer_to_server(FakeKubelet([]), server)
+        server.add_insecure_port(f"unix:{socket}")
+        await server.start()
+        await asyncio.to_thread(wait_for, lambda: heard(collector), "a ledger")
+        assert "GPU-0" in heard(collector)[-1].problem  # a host without accelerators has none of kubelet's
+        await server.stop(None)
+        await asyncio.to_thread(
+            wait_for, lambda: "cannot be asked" in heard(collector)[-1].problem, "the ledger says that kubelet is gone"
+        )
+
+    with Collector() as collector, \
+            AgentProcess(tmp_path, collector.address, f'kubernetes.pod_resources = "{socket}"'):
+        asyncio.run(run(collector))

@@ -119,8 +119,8 @@ class Lost:
 
 
 Event = (
-    Started | EpochBegan | Inventoried | Sampled | Happened | Recovered | Dropped | SpoolRead | Kept | Fenced | Allocated
-    | Dialled | Received | Written | Lost
+    Started | EpochBegan | Inventoried | Sampled | Happened | Recovered | Dropped | SpoolRead | Kept | Fenced
+    | Allocated | Dialled | Received | Written | Lost
 )
 
 

@@ -392,3 +392,28 @@ def test_a_fence_before_the_welcome_is_answered_all_the_same() -> None:
     fence(node, FENCE)
     node.tell(w.Fenced([FENCE]))
     assert lanes(node.take()) == [("fenced", "", [])]
+
+
+def test_the_newest_ledger_goes_before_reports_and_says_how_old_it_is() -> None:
+    node = Node()
+    node.tell(w.Allocated(pb.Ledger(name="kubernetes", age_s=0.5), node.now))
+    node.sample()
+    node.now += 2.0
+    node.connect()
+    sent = node.take()
+    assert [message.WhichOneof("kind") for message in sent] == ["ledger", "layout", "reports"]
+    assert (sent[0].ledger.name, sent[0].ledger.age_s) == ("kubernetes", 2.5)
+    node.sample()
+    assert [message.WhichOneof("kind") for message in node.take()] == ["reports"]
+    node.tell(w.Allocated(pb.Ledger(name="kubernetes", owned=["g0"]), node.now))
+    assert [list(message.ledger.owned) for message in node.take()] == [["g0"]]
+
+
+def test_a_new_stream_hears_the_ledger_again() -> None:
+    node = Node()
+    node.tell(w.Allocated(pb.Ledger(name="kubernetes"), node.now))
+    node.connect()
+    node.take()
+    node.tell(w.Lost("cut"))
+    node.connect()
+    assert "ledger" in [message.WhichOneof("kind") for message in node.take()]
