@@ -1,7 +1,19 @@
 import pytest
 
 from fallow_client.views.devices import unique_length
-from fallow_client.views.text import age, counts, label_of, metric, moment, number, plain, standing, unit_of
+from fallow_client.views.text import (
+    age,
+    counts,
+    duration,
+    label_of,
+    metric,
+    moment,
+    number,
+    plain,
+    some,
+    standing,
+    unit_of,
+)
 from fallow_proto.metrics import METRICS
 
 
@@ -69,3 +81,14 @@ def test_uuids_are_cut_to_what_still_tells_them_apart(uuids: list[str], length: 
     assert unique_length(uuids) == length
     distinct = set(uuids)
     assert len({uuid[:length] for uuid in distinct}) == len(distinct)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [
+    (None, "–"), (0.2, "0 s"), (59.6, "1 min"), (90.0, "1 min 30 s"), (7200.0, "2 h"), (90_061.0, "1 d 1 h"),
+])
+def test_durations_are_told_in_their_two_largest_units(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_one_is_not_many() -> None:
+    assert [some(n, "device") for n in (0, 1, 2)] == ["0 devices", "1 device", "2 devices"]

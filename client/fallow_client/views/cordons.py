@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from fallow_client.views.table import add, table
-from fallow_client.views.text import moment, number, plain
+from fallow_client.views.text import duration, moment, plain, some
 from fallow_proto import api
 from fallow_proto.dispatch import Cordon, CordonResult
 
@@ -18,22 +18,22 @@ def result(answer: CordonResult, kind: str, dry_run: bool) -> Iterator[Renderabl
     for one in answer.cordons:
         yield Text(f"{plain(one.cordon_id)}: {_target(one)} {plain(one.kind)} by {plain(one.owner)}{_until(one)}")
     would = f"{plain(kind)} would take" if dry_run else "taken"
-    yield Text(f"{would} out of what is offered: {len(answer.affected)} devices{_named(answer.affected)}")
+    yield Text(f"{would} out of what is offered: {some(len(answer.affected), 'device')}{_named(answer.affected)}")
     if answer.leased:
-        yield Text(f"leased, and their leases go on: {len(answer.leased)} devices{_named(answer.leased)}")
+        yield Text(f"leased, and their leases go on: {some(len(answer.leased), 'device')}{_named(answer.leased)}")
 
 
 def page(answer: api.Page[Cordon]) -> Iterator[RenderableType]:
-    made = table("id", "target", "kind", "active", "owner", "reason", "until")
+    made = table("id", "target", "kind", "active", "owner", "reason", "when")
     for one in answer.items:
         add(made, (
             plain(one.cordon_id), _target(one), plain(one.kind), "yes" if one.active else "no", plain(one.owner),
-            plain(one.reason), _until(one).removeprefix(" until ").removeprefix(" ") or "lifted",
+            plain(one.reason), _until(one).strip() or "until lifted",
         ))
     yield made
     yield Text("")
     following = f"\nmore: --cursor {plain(answer.next)}" if answer.next is not None else ""
-    yield Text(f"as of {plain(answer.as_of)}, {len(answer.items)} cordons{following}")
+    yield Text(f"as of {plain(answer.as_of)}, {some(len(answer.items), 'cordon')}{following}")
 
 
 def lifted(cordon_ids: Sequence[str]) -> Iterator[RenderableType]:
@@ -49,7 +49,7 @@ def _until(one: Cordon) -> str:
     if one.starts is not None or one.ends is not None:
         start = f" from {moment(one.starts)}Z" if one.starts is not None else ""
         return start + (f" until {moment(one.ends)}Z" if one.ends is not None else "")
-    return f" for {number(one.expires_in_s)} s" if one.expires_in_s is not None else ""
+    return f" for {duration(one.expires_in_s)}" if one.expires_in_s is not None else ""
 
 
 def _named(uuids: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from fallow_client.views.leases import members
 from fallow_client.views.table import add, table
-from fallow_client.views.text import UNKNOWN, plain, standing
+from fallow_client.views.text import UNKNOWN, plain, some, standing, wholeness
 from fallow_proto.dispatch import Fit, Placement
 
 
@@ -16,7 +16,7 @@ def fit(answer: Fit) -> Iterator[RenderableType]:
     if answer.placement is not None:
         yield from _placement(answer.placement)
     else:
-        yield Text(f"it does not fit: {answer.eligible} devices would do each by itself, "
+        yield Text(f"it does not fit: {some(answer.eligible, 'device')} would do each by itself, "
                    f"{answer.largest} would fit together")
     if answer.short:
         yield Text("")
@@ -25,14 +25,16 @@ def fit(answer: Fit) -> Iterator[RenderableType]:
         yield Text("")
         yield _misses(answer)
     yield Text("")
-    oldest = answer.placement.max_age_ms if answer.placement is not None else None
-    yield Text(standing(answer.as_of, answer.complete, oldest, answer.incomplete_by))
+    if answer.placement is not None:
+        yield Text(standing(answer.as_of, answer.complete, answer.placement.max_age_ms, answer.incomplete_by))
+    else:
+        yield Text(f"as of {plain(answer.as_of)}, {wholeness(answer.complete, answer.incomplete_by)}")
 
 
 def _placement(found: Placement) -> Iterator[RenderableType]:
     where = ", ".join(plain(site) for site in found.sites)
     low = ", with low confidence" if found.confidence != "high" else ""
-    yield Text(f"it fits: {len(found.devices)} devices on {found.nodes} nodes at {where}{low}")
+    yield Text(f"it fits: {some(len(found.devices), 'device')} on {some(found.nodes, 'node')} at {where}{low}")
     others = [plain(name) for name in found.ledgers if name != "fallow"]
     if others:
         yield Text(f"handed out by {', '.join(others)}: ask there, fallow reserve refuses them")

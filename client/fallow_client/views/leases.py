@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fallow_client.views.table import add, pairs, phase, table
-from fallow_client.views.text import moment, number, plain
+from fallow_client.views.text import duration, moment, number, plain, some
 from fallow_proto import api
 from fallow_proto.dispatch import Lease, Member
 
@@ -26,18 +26,18 @@ def lease(answer: Lease) -> Iterator[RenderableType]:
 
 
 def page(answer: api.Page[Lease]) -> Iterator[RenderableType]:
-    made = table("lease", "holder", "state", ">token", ">expires in s", ">devices", "nodes")
+    made = table("lease", "holder", "state", ">token", ">expires in", ">devices", "nodes")
     for one in answer.items:
         nodes = sorted({member.node for member in one.devices})
         more = f" and {len(nodes) - 1} more" if len(nodes) > 1 else ""
         add(made, (
             plain(one.lease_id), plain(one.holder), phase(one.state), str(one.fencing_token),
-            number(one.expires_in_s), str(len(one.devices)), "".join(plain(node) for node in nodes[:1]) + more,
+            duration(one.expires_in_s), str(len(one.devices)), "".join(plain(node) for node in nodes[:1]) + more,
         ))
     yield made
     yield Text("")
     following = f"\nmore: --cursor {plain(answer.next)}" if answer.next is not None else ""
-    yield Text(f"as of {plain(answer.as_of)}, {len(answer.items)} leases{following}")
+    yield Text(f"as of {plain(answer.as_of)}, {some(len(answer.items), 'lease')}{following}")
 
 
 def members(devices: Sequence[Member]) -> Table:
@@ -48,4 +48,4 @@ def members(devices: Sequence[Member]) -> Table:
 
 
 def _left(answer: Lease) -> str:
-    return "until seen clean" if answer.expires_in_s is None else f"expires in {number(answer.expires_in_s)} s"
+    return "until seen clean" if answer.expires_in_s is None else f"expires in {duration(answer.expires_in_s)}"

@@ -79,8 +79,28 @@ def counts(by_word: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {plain(word)}" for word, count in ordered)
 
 
+def some(count: int, noun: str) -> str:
+    """`1 device`, `2 devices`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def duration(seconds: float | None) -> str:
+    """In the two largest units that say something: `2 h`, `5 min 30 s`."""
+    if seconds is None:
+        return UNKNOWN
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    d, h = divmod(hours, 24)
+    parts = [f"{value} {unit}" for value, unit in ((d, "d"), (h, "h"), (m, "min"), (s, "s")) if value]
+    return " ".join(parts[:2]) or "0 s"
+
+
+def wholeness(complete: bool, missing: Mapping[str, int]) -> str:
+    """`complete`, or `INCOMPLETE` with what is missing."""
+    return "complete" if complete else "INCOMPLETE" + (f": {counts(missing)}" if missing else "")
+
+
 def standing(as_of: str, complete: bool, oldest_ms: int | None, missing: Mapping[str, int]) -> str:
     """The line that every answer ends with: how old it is and whether anything is missing."""
     evidence = "no evidence" if oldest_ms is None else f"oldest evidence {age(oldest_ms)} s"
-    lacking = f": {counts(missing)}" if missing else ""
-    return f"as of {plain(as_of)}, {evidence}, {'complete' if complete else f'INCOMPLETE{lacking}'}"
+    return f"as of {plain(as_of)}, {evidence}, {wholeness(complete, missing)}"
