@@ -83,12 +83,21 @@ class Block:
 
 
 def metrics_of(group: Group, opened: Opened) -> list[Metric]:
-    """The columns of a block, in the metric table's order: what at least one of the devices may have."""
-    names = {name for name in opened.columns.get(group, ()) if name in BY_NAME}
-    names -= frozenset.intersection(*(device.unsupported for device in opened.devices)) if opened.devices else names
+    """The columns of a block, in the metric table's order, with the agent's own."""
+    names = _offered(group, opened)
     if "processes" in names:
         names.add("processes_exempt")  # the agent's own addition: see holders.py
+    if group is Group.MEDIUM and "processes" in _offered(Group.FAST, opened):
+        names.add("processes_cpu_seconds_total")  # and this one: see work.py
     return sorted((BY_NAME[name] for name in names), key=lambda metric: COLUMN[metric.name])
+
+
+def _offered(group: Group, opened: Opened) -> set[str]:
+    """Metrics of a group that at least one of the devices may have."""
+    if not opened.devices:
+        return set()
+    names = {name for name in opened.columns.get(group, ()) if name in BY_NAME}
+    return names - frozenset.intersection(*(device.unsupported for device in opened.devices))
 
 
 def folded(fold: Fold, before: float, value: float) -> float:

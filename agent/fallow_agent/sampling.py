@@ -13,6 +13,7 @@ from fallow_agent.readers.lifecycle import Limits
 from fallow_agent.readers.messages import Opened, Read
 from fallow_agent.readers.status import State, Status
 from fallow_agent.sampler import Sampler
+from fallow_agent.work import from_proc, with_cpu_seconds
 from fallow_proto.states import EventKind
 from fallow_proto.v1 import telemetry_pb2 as pb
 
@@ -50,6 +51,7 @@ class Sampling:
         self._pulse = pulse
         self._holders: Sequence[pb.Holder] = ()
         self._users: dict[int, str] = {}
+        self._cpu_seconds = from_proc()
         self._uuids: dict[str, set[str]] = {}  # by reader, of its last list of devices
         self._zygote = Zygote()
         limits = Limits(answer=settings.readers.deadline_s)
@@ -138,7 +140,8 @@ class Sampling:
         for answer in answers:
             match answer:
                 case Read():
-                    self.sampler.take(child.name, with_exempt(answer, self._holders, self._who), now)
+                    told = with_cpu_seconds(with_exempt(answer, self._holders, self._who), self._cpu_seconds)
+                    self.sampler.take(child.name, told, now)
                 case Opened():
                     self.sampler.take(child.name, answer, now)
                     self._compare(child.name, {device.uuid for device in answer.devices})
