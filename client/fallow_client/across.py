@@ -78,7 +78,7 @@ def _at(site: str, answer: Answer | Exception) -> AtSite[Answer]:
 
 def _oldest_ms(answer: object) -> int | None:
     match answer:
-        case api.Capacity():
+        case api.Capacity() | api.Totals():
             return answer.max_age_ms
         case api.Page():
             ages = [one.age_ms for one in answer.items]

@@ -43,6 +43,12 @@ class AsyncClient:
     async def capacity(self, where: Where = EVERYTHING) -> api.Capacity:
         return await self.ask(calls.capacity(where))
 
+    async def totals(
+        self, where: Where = EVERYTHING, by: Iterable[str] = (), precision: str = "fp16"
+    ) -> api.Totals:
+        """Devices, memory and dense FLOPS; by: of api.TOTAL_KEYS, to which the class is always added."""
+        return await self.ask(calls.totals(where, by, precision))
+
     async def devices(
         self, where: Where = EVERYTHING, limit: int | None = None, cursor: str | None = None
     ) -> api.Page[api.Device]:

@@ -41,6 +41,14 @@ def capacity(where: Where = EVERYTHING) -> Call[api.Capacity]:
     return Call("GET", "/api/v1/capacity", api.Capacity, _query(where))
 
 
+def totals(
+    where: Where = EVERYTHING, by: Iterable[str] = (), precision: str = "fp16"
+) -> Call[api.Totals]:
+    """by: of api.TOTAL_KEYS, to which the class is always added."""
+    query = _query(where) + _filled(("by", ",".join(by)), ("precision", precision))
+    return Call("GET", "/api/v1/totals", api.Totals, query)
+
+
 def devices(
     where: Where = EVERYTHING, limit: int | None = None, cursor: str | None = None
 ) -> Call[api.Page[api.Device]]:

@@ -49,6 +49,12 @@ class Client:
     def capacity(self, where: Where = EVERYTHING) -> api.Capacity:
         return self.ask(calls.capacity(where))
 
+    def totals(
+        self, where: Where = EVERYTHING, by: Iterable[str] = (), precision: str = "fp16"
+    ) -> api.Totals:
+        """Devices, memory and dense FLOPS; by: of api.TOTAL_KEYS, to which the class is always added."""
+        return self.ask(calls.totals(where, by, precision))
+
     def devices(
         self, where: Where = EVERYTHING, limit: int | None = None, cursor: str | None = None
     ) -> api.Page[api.Device]:

@@ -73,6 +73,46 @@ else:
     """A device as the API shows it: identity, the five axes, the phase, and every metric by its name."""
 
 
+DENSITY = "dense"
+"""Of all FLOPS that are shown: without sparsity. A peak that is only known with sparsity, or that does not say, counts
+as not known."""
+
+FLOPS_SHOWN = ("fp16", "fp32")
+"""Precisions that capacity shows unless asked for others."""
+
+TOTAL_KEYS = ("site", "class", "vendor", "model", "domestic")
+
+
+class Peak(msgspec.Struct):
+    """Sum of dense peaks at one precision; never added across precisions or classes.
+
+    fp16 is bf16 of chips without FP16; int8 is OP/s. No peak is known of partitions and of models that the catalogue
+    does not know.
+    """
+
+    flops: float | None  # of the devices whose peak is known; null: of none it is
+    unknown: int  # devices that the sum lacks
+
+
+class Block(msgspec.Struct, kw_only=True):
+    """Idle devices of the largest block on one node, in one link domain, in one rack; null: of none it is known."""
+
+    node: int | None
+    link: int | None
+    rack: int | None
+
+
+class Ineffective(msgspec.Struct, kw_only=True):
+    """Devices that are powered and healthy and do no work, each counted once; what is not known counts for nothing."""
+
+    idle: int
+    leased_idle: int  # leased, and nothing done for reclaim_idle_s
+    resident: int  # something is held that no ledger knows, and nothing runs
+    busy_without_work: int  # busy by utilization, while no compute unit works and the power is that of rest
+    of: int  # seen and not unavailable
+    ratio: float | None  # of the four to `of`
+
+
 class Group(msgspec.Struct, kw_only=True):
     """Capacity of one site, class, vendor, model and partition profile, in devices.
 
@@ -85,6 +125,7 @@ class Group(msgspec.Struct, kw_only=True):
     vendor: str
     model: str
     partition_profile: str | None
+    domestic: bool | None  # whether its vendor is Chinese; null: the catalogue does not know the model
     declared: int
     undeclared: int
     seen: int
@@ -98,8 +139,14 @@ class Group(msgspec.Struct, kw_only=True):
     unmanaged: int
     unavailable: int
     unavailable_by: dict[str, int]
-    reclaimable: int
+    reclaimable: int  # of the leased ones: live, and nothing done for reclaim_idle_s; never added to idle
     slots: dict[str, int]
+    fragmentation: dict[str, float]  # by gang size, the share of the idle devices that no such gang on one node can use
+    largest_block: Block
+    idle_memory_bytes: float | None  # free memory of idle devices; null: of none it is known
+    idle_memory_unknown: int  # idle devices that the sum lacks
+    idle_flops: dict[str, Peak]  # by precision
+    ineffective: Ineffective
     idle_cores: float | None = None  # class general: cores idle on hosts whose evidence is good, whole host or not
     available_memory_bytes: float | None = None  # class general: the window's least, summed over the same hosts
 
@@ -111,7 +158,39 @@ class Capacity(msgspec.Struct, kw_only=True):
     complete: bool
     incomplete_by: dict[str, int]  # reason -> devices that the view lacks
     max_age_ms: int | None  # of the evidence of the devices counted idle; null: none is
+    density: str  # of all FLOPS: "dense"
     groups: list[Group]
+
+
+class Total(msgspec.Struct, kw_only=True):
+    """Devices that share the words asked for. A class is never added to another one, so it is always among them."""
+
+    device_class: str = msgspec.field(name="class")
+    site: str | msgspec.UnsetType = msgspec.UNSET
+    vendor: str | msgspec.UnsetType = msgspec.UNSET
+    model: str | msgspec.UnsetType = msgspec.UNSET
+    domestic: bool | msgspec.UnsetType | None = msgspec.UNSET  # null: the catalogue does not know the model
+    devices: int  # seen
+    idle: int
+    memory_bytes: float | None  # of the devices seen of which it is known; null: of none it is
+    memory_unknown: int
+    idle_memory_bytes: float | None  # free memory of idle devices
+    idle_memory_unknown: int
+    flops: Peak  # of the devices seen
+    idle_flops: Peak
+
+
+class Totals(msgspec.Struct, kw_only=True):
+    as_of: str
+    epoch: str
+    revision: int
+    complete: bool
+    incomplete_by: dict[str, int]
+    max_age_ms: int | None
+    by: list[str]
+    precision: str
+    density: str
+    totals: list[Total]
 
 
 class Node(msgspec.Struct, kw_only=True):

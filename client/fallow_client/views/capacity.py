@@ -72,6 +72,11 @@ def _table(groups: Sequence[api.Group]) -> Table:
 
 def _others(group: api.Group) -> str:
     """What is not idle, and why it is unavailable: `1 verifying, 4 unavailable (3 stale, 1 faulty)`."""
-    parts = [f"{count} {title}" for name, title in _OTHERS if (count := getattr(group, name))]
-    why = f" ({counts(group.unavailable_by)})" if group.unavailable_by else ""
-    return ", ".join(part + why if part.endswith(" unavailable") else part for part in parts)
+    why = {
+        "leased": f" ({group.reclaimable} reclaimable)" if group.reclaimable else "",
+        "unavailable": f" ({counts(group.unavailable_by)})" if group.unavailable_by else "",
+    }
+    parts = (
+        f"{count} {title}{why.get(name, '')}" for name, title in _OTHERS if (count := getattr(group, name))
+    )
+    return ", ".join(parts)

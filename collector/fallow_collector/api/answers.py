@@ -1,6 +1,6 @@
 """What the HTTP API asks of the rest of the collector. Whoever answers decides nothing about HTTP."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from fallow_proto import api
@@ -40,7 +40,10 @@ class Unavailable(RuntimeError):
 
 
 class Answers(Protocol):
-    def capacity(self, where: Where) -> api.Capacity: ...
+    def capacity(self, where: Where, precisions: Sequence[str] = api.FLOPS_SHOWN) -> api.Capacity: ...
+
+    def totals(self, where: Where, by: Sequence[str], precision: str) -> api.Totals:
+        """by: of api.TOTAL_KEYS; the class is always added."""
 
     def devices(self, where: Where, limit: int, cursor: str | None) -> api.Page[api.Device]:
         """Sorted by uuid; the cursor is the last uuid of the page before."""

@@ -14,11 +14,15 @@ from fallow_collector.api.parameters import (
     Models,
     Nodes,
     Phases,
+    PrecisionOfTotals,
+    PrecisionsShown,
     Sites,
+    TotalKeys,
     Vendors,
 )
 from fallow_collector.api.query import CLASSES, PHASES, known, words
 from fallow_proto import api
+from fallow_proto.catalogue import PRECISIONS
 
 
 @get("/api/v1/capacity", operation_id="capacity", summary="Idle capacity", sync_to_thread=False, responses=errors(400))
@@ -29,9 +33,33 @@ def capacity(
     device_class: Classes = None,
     vendor: Vendors = None,
     model: Models = None,
+    precision: PrecisionsShown = None,
 ) -> api.Capacity:
     """What can be dispatched now, by groups of like devices, how old the evidence is, and whether it is complete."""
-    return answers.capacity(_where(site, node, device_class, vendor, model))
+    precisions = known("precision", words(precision), PRECISIONS) or api.FLOPS_SHOWN
+    return answers.capacity(_where(site, node, device_class, vendor, model), precisions)
+
+
+@get(
+    "/api/v1/totals", operation_id="totals", summary="Capacity in devices, memory and FLOPS", sync_to_thread=False,
+    responses=errors(400),
+)
+def totals(
+    answers: FromAnswers,
+    by: TotalKeys = None,
+    precision: PrecisionOfTotals = "fp16",
+    site: Sites = None,
+    node: Nodes = None,
+    device_class: Classes = None,
+    vendor: Vendors = None,
+    model: Models = None,
+) -> api.Totals:
+    """Devices, memory and dense peak FLOPS at one precision, all and idle, summed by what `by` names. Classes are never
+    added to one another."""
+    known("precision", [precision], PRECISIONS)
+    return answers.totals(
+        _where(site, node, device_class, vendor, model), known("by", words(by), api.TOTAL_KEYS), precision
+    )
 
 
 @get("/api/v1/devices", operation_id="devices", summary="Devices", sync_to_thread=False, responses=errors(400))

@@ -7,6 +7,8 @@ from litestar.params import QueryParameter, SkipValidation
 
 from fallow_collector.api.answers import Answers
 from fallow_collector.api.query import CLASSES, PHASES
+from fallow_proto.api import FLOPS_SHOWN, TOTAL_KEYS
+from fallow_proto.catalogue import PRECISIONS
 
 FromAnswers = NamedDependency[SkipValidation[Answers]]
 
@@ -25,6 +27,25 @@ Classes = Annotated[
     list[str] | None, QueryParameter(name="class", description=f"Of {', '.join(CLASSES)}. {_SEVERAL}")
 ]
 Phases = Annotated[list[str] | None, QueryParameter(name="phase", description=f"Of {', '.join(PHASES)}. {_SEVERAL}")]
+
+PrecisionsShown = Annotated[
+    list[str] | None,
+    QueryParameter(
+        name="precision",
+        description=f"Of which FLOPS are shown, of {', '.join(PRECISIONS)}; {', '.join(FLOPS_SHOWN)} unless named. "
+                    f"A comma list, or repeated.",
+    ),
+]
+PrecisionOfTotals = Annotated[
+    str, QueryParameter(name="precision", description=f"Of the FLOPS: one of {', '.join(PRECISIONS)}.")
+]
+TotalKeys = Annotated[
+    list[str] | None,
+    QueryParameter(
+        name="by", description=f"What the rows are told apart by beside the class, of {', '.join(TOTAL_KEYS)}. "
+                               f"A comma list, or repeated.",
+    ),
+]
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="Most items of one page.")]
 Cursor = Annotated[

@@ -57,6 +57,14 @@ def idle_power_max_watts(settings: Thresholds, reading: Reading) -> NDArray[np.f
     return np.where(np.isnan(of_model), settings.idle_power_max_ratio * reading["power_limit_watts"], of_model)
 
 
+def quiet_watts(
+    state: NDArray[np.void], factor: float | NDArray[np.float64], most: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The most that each device draws while quiet: `factor` of its floor, else `most`, the end of its idle range."""
+    learned = np.isin(state["floor_source"], (FloorSource.LEARNED, FloorSource.ACCEPTED))
+    return np.where(learned, factor * state["floor_watts"], most)
+
+
 def fit(histograms: NDArray[np.float32], top: NDArray[np.float64]) -> NDArray[np.float64]:
     """Floors in watts, from counts over 0..top watts; NaN where the floor lies above.
 

@@ -67,6 +67,23 @@ def count(
     )
 
 
+def largest_blocks(group: NDArray[np.int32], domain: NDArray[np.int32], groups: int) -> NDArray[np.int64]:
+    """int64[groups], the most of n devices of each group that share one domain; negative domains are not known."""
+    known = domain >= 0
+    width = int(domain.max(initial=0)) + 1
+    largest = np.zeros(groups, dtype=np.int64)
+    places, devices = np.unique(group[known].astype(np.int64) * width + domain[known], return_counts=True)
+    np.maximum.at(largest, places // width, devices)
+    return largest
+
+
+def fragmentation(slots: NDArray[np.int64], idle: NDArray[np.int64]) -> NDArray[np.float64]:
+    """float64[groups, SIZES], the share of the idle devices that no gang of that size on one node can use; 0 without
+    idle devices (ome-projects/ome#768)."""
+    used = slots * np.array(SIZES)
+    return np.where(idle[:, None] > 0, 1 - used / np.maximum(idle, 1)[:, None], 0.0)
+
+
 def _slots(group: NDArray[np.int32], node: NDArray[np.int32], groups: int) -> NDArray[np.int64]:
     """Sum over nodes of how often a gang fits into what is idle there."""
     slots = np.zeros((groups, len(SIZES)), dtype=np.int64)

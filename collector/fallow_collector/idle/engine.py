@@ -162,6 +162,15 @@ class Engine:
         since = self.state["still_since_ms"][rows]
         return np.where(since == NEVER, 0.0, (last_ms - since) / 1000)
 
+    def quiet_watts(
+        self, rows: NDArray[np.integer], power_limit_watts: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The most that each device draws while quiet; NaN: not known."""
+        of_model = self._idle_power[rows]
+        by_limit = self.in_force("idle_power_max_ratio", rows) * power_limit_watts
+        most = np.where(np.isnan(of_model), by_limit, of_model)
+        return baseline.quiet_watts(self.state[rows], self.in_force("power_quiet_factor", rows), most)
+
     def assess(self, count: int, presence: Presence) -> Assessment:
         every = slice(count)
         return assess(self.in_force("stale_s", every), self.in_force("lost_s", every), self.state[every], presence)

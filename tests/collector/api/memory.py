@@ -1,13 +1,15 @@
 """A small fleet in memory that answers like the collector does: two sites, three vendors, every kind of trouble."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from math import isnan
 
 from fallow_collector.api.answers import Asked, Refused, Unavailable, Unknown, Where
 from fallow_collector.api.exposition import Sample, render
 from fallow_proto import api
+from fallow_proto.catalogue import find, peak_flops
 from fallow_proto.metrics import METRICS
 
 AS_OF = "2026-03-01T12:00:00.250Z"
@@ -87,15 +89,28 @@ class MemoryAnswers:
     store_down: str = ""
     asked: list[Asked] = field(default_factory=list)
 
-    def capacity(self, where: Where) -> api.Capacity:
+    def capacity(self, where: Where, precisions: Sequence[str] = api.FLOPS_SHOWN) -> api.Capacity:
         members = [one for one in self.members if matches(one, where)]
         members.sort(key=_group_key)
         idle_ages = [one.age_ms for one in members if one.phase == "idle"]
         missing = Counter(one.freshness for one in members if one.freshness != "live")
         return api.Capacity(
             as_of=AS_OF, epoch="b7c1", revision=42, complete=not missing, incomplete_by=dict(missing),
-            max_age_ms=max(idle_ages, default=None),
-            groups=[_group(list(ones)) for _, ones in groupby(members, key=_group_key)],
+            max_age_ms=max(idle_ages, default=None), density=api.DENSITY,
+            groups=[_group(list(ones), precisions) for _, ones in groupby(members, key=_group_key)],
+        )
+
+    def totals(self, where: Where, by: Sequence[str], precision: str) -> api.Totals:
+        groups = self.capacity(where, (precision,)).groups
+        names = ("class", *(name for name in by if name != "class"))
+        groups.sort(key=lambda group: [str(word) for word in _words(group, names).values()])
+        return api.Totals(
+            as_of=AS_OF, epoch="b7c1", revision=42, complete=False, incomplete_by={"stale": 1}, max_age_ms=400,
+            by=list(names), precision=precision, density=api.DENSITY,
+            totals=[
+                _total(list(ones), names, precision)
+                for _, ones in groupby(groups, key=lambda group: _words(group, names))
+            ],
         )
 
     def devices(self, where: Where, limit: int, cursor: str | None) -> api.Page[api.Device]:
@@ -205,13 +220,53 @@ def _group_key(one: api.Device) -> tuple[str, str, str, str]:
     return one.site, one.device_class, one.vendor, one.model
 
 
-def _group(ones: list[api.Device]) -> api.Group:
+def _words(group: api.Group, names: Sequence[str]) -> dict[str, object]:
+    return {name: getattr(group, "device_class" if name == "class" else name) for name in names}
+
+
+def _total(groups: list[api.Group], names: Sequence[str], precision: str) -> api.Total:
+    words = _words(groups[0], names)
+    idle_flops = [group.idle_flops[precision] for group in groups]
+    peak = api.Peak(
+        flops=None if all(one.flops is None for one in idle_flops) else sum(one.flops or 0.0 for one in idle_flops),
+        unknown=sum(one.unknown for one in idle_flops),
+    )
+    return api.Total(
+        device_class=words.pop("class"), **words, devices=sum(group.seen for group in groups),
+        idle=sum(group.idle for group in groups), memory_bytes=640 * GIB, memory_unknown=0,
+        idle_memory_bytes=sum(group.idle_memory_bytes or 0.0 for group in groups),
+        idle_memory_unknown=sum(group.idle_memory_unknown for group in groups), flops=peak, idle_flops=peak,
+    )
+
+
+def _group(ones: list[api.Device], precisions: Sequence[str]) -> api.Group:
     phases = Counter(_counted_as(one) for one in ones)
     site, device_class, vendor, model = _group_key(ones[0])
     idle_by_node = Counter(one.node for one in ones if _counted_as(one) == "idle")
     unavailable = Counter(one.reasons[0] for one in ones if _counted_as(one) == "unavailable")
     general = device_class == "general"
+    idle = [one for one in ones if _counted_as(one) == "idle"]
+    used = len(ones) - phases["absent"] - phases["unavailable"]
+    peak = {precision: peak_flops(vendor, model, precision) for precision in precisions}
+    chip = find(vendor, model)
     return api.Group(
+        domestic=None if chip is None else chip.domestic,
+        fragmentation={
+            str(size): 1 - sum(n // size for n in idle_by_node.values()) * size / len(idle) if idle else 0.0
+            for size in (1, 2, 4, 8)
+        },
+        largest_block=api.Block(node=max(idle_by_node.values(), default=0), link=None if idle else 0, rack=None),
+        idle_memory_bytes=sum((one.memory_limit_bytes or 0.0) - (one.memory_usage_bytes or 0.0) for one in idle),
+        idle_memory_unknown=0,
+        idle_flops={
+            precision: api.Peak(flops=None, unknown=len(idle)) if isnan(flops)
+            else api.Peak(flops=flops * len(idle), unknown=0)
+            for precision, flops in peak.items()
+        },
+        ineffective=api.Ineffective(
+            idle=len(idle), leased_idle=0, resident=0, busy_without_work=0, of=used,
+            ratio=len(idle) / used if used else None,
+        ),
         site=site, device_class=device_class, vendor=vendor, model=model, partition_profile=None,
         declared=sum(one.declared for one in ones), undeclared=sum(not one.declared for one in ones),
         seen=len(ones) - phases["absent"], absent=phases["absent"], idle=phases["idle"],

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fallow_collector.idle.engine import Engine
-from fallow_collector.idle.explain import Facts, Rule, explain
+from fallow_collector.idle.explain import Facts, explain
+from fallow_collector.idle.rule import Rule
 from fallow_collector.idle.settings import IdleSettings, ModelSettings, Thresholds
 from fallow_collector.idle.state import FloorSource
 from fallow_proto.metrics import NAMES

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fallow_collector.answers import capacity
+from fallow_collector.fit.members import members
 from fallow_collector.fleet.arrival import Arrival
 from fallow_collector.idle.settings import IdleSettings
 from fallow_collector.view import View
+from fallow_proto.catalogue import PRECISIONS
 from fallow_proto.v1 import telemetry_pb2 as pb
 from tests.collector.watching import BUSY, GIB, HOLDING, HOST, IDLE, NAN, Watched, device
 
@@ -214,7 +216,9 @@ class Accounts(RuleBasedStateMachine):
     def the_accounts_add_up(self) -> None:
         fleet = self.first.fleet
         snapshot = self.view.refresh()
-        answer = capacity.capacity(fleet, self.first.engine, snapshot, "e", np.ones(fleet.count, dtype=np.bool_))
+        answer = capacity.capacity(
+            fleet, self.first.engine, snapshot, "e", np.ones(fleet.count, dtype=np.bool_), members(fleet), PRECISIONS
+        )
         for g in answer.groups:
             assert g.declared + g.undeclared == g.seen + g.absent
             assert g.seen == (
