@@ -38,15 +38,15 @@ class GresConf(NamedTuple):
                 "as NodeName=… Name=gpu File=/dev/nvidia[0-7]"
             )
         as_written = [file for line in of_node for file in line.files]
-        types = list(dict.fromkeys(one.type for one in gres))
+        types = list(dict.fromkeys(one.kind for one in gres))
         by_type = [file for kind in types for line in of_node if kind in ("", line.type) for file in line.files]
         minors = [_minor(file) for file in as_written]
         if by_type != as_written or minors != sorted(set(minors)):
             raise SlurmError(
-                "the order in which Slurm counts its GPUs is not certain: list them in gres.conf by rising number, types "
-                "in the order of Gres= in slurm.conf"
+                "the order in which Slurm counts its GPUs is not certain: list them in gres.conf by rising number, "
+                "types in the order of Gres= in slurm.conf"
             )
-        if (count := sum(one.count for one in gres)) != len(minors):
+        if (count := sum(one.many for one in gres)) != len(minors):
             raise SlurmError(f"Slurm has {count} GPUs there, and gres.conf lists {len(minors)} device files")
         return minors
 
@@ -76,9 +76,8 @@ def parse(text: str) -> GresConf:
 
 
 def _line(keys: dict[str, str], autodetect: bool) -> Line:
-    return Line(
-        frozenset(expand(keys.get("nodename", ""))), keys.get("type", ""), tuple(expand(keys.get("file", ""))), autodetect
-    )
+    nodes, files = expand(keys.get("nodename", "")), expand(keys.get("file", ""))
+    return Line(frozenset(nodes), keys.get("type", ""), tuple(files), autodetect)
 
 
 def _detects(value: str) -> bool:

@@ -11,7 +11,7 @@ from fallow_client.slurm.errors import SlurmError
 from fallow_client.slurm.ranges import expand, numbers
 
 _GRES = re.compile(r"(?P<name>\w+)(?::(?P<type>[^:(),]+))?:(?P<count>\d+)(?:\((?P<more>[^)]*)\))?")
-_SHARED = ("mps", "shard")  # parts of GPUs: what they take is not in the GPUs' own list
+_SHARED = re.compile(r"\b(?:mps|shard)(?::[^:(),]+)?:0*[1-9]\d*")  # what they take is not in the GPUs' own list
 _SPLIT = re.compile(r",(?![^(]*\))")
 _REASON = re.compile(r" Reason=(?P<text>.*?) \[(?P<user>[^@\]]*)@(?P<when>[^\]]*)\]")
 _HELD = re.compile(r" Nodes=(?P<nodes>\S+) CPU_IDs=\S* Mem=\S* GRES=(?P<gres>\S*)")
@@ -20,8 +20,8 @@ _HELD = re.compile(r" Nodes=(?P<nodes>\S+) CPU_IDs=\S* Mem=\S* GRES=(?P<gres>\S*
 class Gres(NamedTuple):
     """Some of a node's GPUs. indices: positions in Slurm's list of them, not minors; None: not told."""
 
-    type: str
-    count: int
+    kind: str  # Slurm's type, empty without one
+    many: int
     indices: tuple[int, ...] | None
 
 
@@ -107,8 +107,6 @@ def gres_of(text: str) -> tuple[Gres, ...]:
             raise SlurmError(f"{part!r} of Gres {text!r} cannot be read; expected name:type:count")
         if match["name"] == "gpu":
             found.append(Gres(match["type"] or "", int(match["count"]), _indices(match["more"] or "")))
-        elif match["name"] in _SHARED and int(match["count"]) and "/" in (match["more"] or ""):
-            raise SlurmError(f"parts of GPUs are in use ({part}), and which GPUs that takes is not told")
     return tuple(found)
 
 
@@ -116,10 +114,12 @@ def _used(text: str) -> tuple[int, ...]:
     """Indices of GresUsed. Raises SlurmError unless it names as many as it counts."""
     if text in ("(null)", "N/A", ""):
         raise SlurmError(f"GresUsed is {text or 'missing'}; expected such as gpu:h100:2(IDX:0-1)")
+    if shared := _SHARED.search(text):
+        raise SlurmError(f"parts of GPUs are in use ({shared[0]}), and which GPUs that takes is not told")
     found: list[int] = []
     for gres in gres_of(text):
-        if gres.count != len(gres.indices or ()):
-            raise SlurmError(f"GresUsed is {text}, which counts {gres.count} and names {len(gres.indices or ())}")
+        if gres.many != len(gres.indices or ()):
+            raise SlurmError(f"GresUsed is {text}, which counts {gres.many} and names {len(gres.indices or ())}")
         found += gres.indices or ()
     return tuple(found)
 
