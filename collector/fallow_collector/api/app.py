@@ -15,6 +15,7 @@ from fallow_collector.api import (
     history,
     inventory,
     kubernetes,
+    leases,
     ledgers,
     problems,
     recording,
@@ -32,7 +33,7 @@ MAX_BODY_BYTES = 32 * 2**20  # a declaration of some 200,000 devices
 HISTORY_THREADS = 2  # so many slow questions to the store at once; more of them wait
 
 ROUTES = (
-    fleet.capacity, fleet.totals, fleet.devices, fleet.device, fleet.explain, fleet.nodes,
+    fleet.capacity, fleet.devices, fleet.device, fleet.explain, fleet.nodes,
     history.history,
     inventory.declare, inventory.retire, inventory.accept_baseline,
     scrape.metrics, scrape.device_metrics, scrape.healthz, scrape.readyz,
@@ -42,6 +43,7 @@ ROUTES_OF: dict[str, tuple[Any, ...]] = {
     "fit": (fit.fit,),
     "cordons": (cordons.cordon, cordons.listed, cordons.uncordon),
     "kubernetes": (kubernetes.filter_nodes, kubernetes.prioritize),
+    "leases": (leases.reserve, leases.list_leases, leases.lease, leases.commit, leases.renew, leases.release),
     "ledgers": (ledgers.ledgers, ledgers.import_ledger, ledgers.delete_ledger),
     "recordings": (recording.recording,),
     "watches": (watch.watch,),
