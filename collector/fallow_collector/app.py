@@ -13,6 +13,7 @@ from typing import Any
 
 from fallow_collector.answers.cordons import Cordons
 from fallow_collector.answers.fit import Fitter
+from fallow_collector.answers.kubernetes import Extender
 from fallow_collector.answers.ledgers import Ledgers
 from fallow_collector.answers.live import Live
 from fallow_collector.api.app import make_app
@@ -232,6 +233,7 @@ class Collector:
             answers, tokens, self._version, loopback_only=not open_host,
             cordons=self._cordons,
             fit=self._fitter,
+            kubernetes=Extender(self._fleet, self._view),
             leases=self._desk,
             ledgers=self._ledgers,
             recordings=self._recordings,
