@@ -1,5 +1,7 @@
 """Whether a request fits the fleet as it is now, and which devices it would get."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from fallow_collector.answers.completeness import incomplete
@@ -15,6 +17,11 @@ from fallow_proto import dispatch
 from fallow_proto.states import Confidence
 
 
+class _OnOffer(NamedTuple):
+    offer: Offer
+    missing: dict[str, int]
+
+
 class Fitter:
     """Keeps the offer of each class for as long as its snapshot is the newest."""
 
@@ -23,7 +30,7 @@ class Fitter:
         self._view = view
         self._directory = Directory(fleet)
         self._snapshot: Snapshot | None = None
-        self._offers: dict[str, Offer] = {}
+        self._offers: dict[str, _OnOffer] = {}
 
     def fit(self, request: dispatch.Request) -> dispatch.Fit:
         """Over the devices of every ledger. Raises BadQuery."""
@@ -37,10 +44,9 @@ class Fitter:
         if problem := wrong(request):
             raise BadQuery(problem)
         snapshot = self._view.now()
-        on_offer = self._offer(snapshot, request.device_class)
+        on_offer, missing = self._offer(snapshot, request.device_class)
         found = fit(after(on_offer, self._fleet.owned(on_offer.rows)), request, own_only)
         rows = on_offer.rows[found.chosen].tolist()
-        missing = incomplete(self._fleet, snapshot.assessment.freshness[on_offer.rows])
         return rows, dispatch.Fit(
             fits=bool(rows),
             placement=self._placement(on_offer, found) if rows else None,
@@ -58,12 +64,14 @@ class Fitter:
             complete=not missing, incomplete_by=missing,
         )
 
-    def _offer(self, snapshot: Snapshot, device_class: str) -> Offer:
+    def _offer(self, snapshot: Snapshot, device_class: str) -> _OnOffer:
         if snapshot is not self._snapshot:
             self._snapshot, self._offers = snapshot, {}
         found = self._offers.get(device_class)
         if found is None:
-            found = self._offers[device_class] = offer(self._fleet, self._directory.members(), snapshot, device_class)
+            made = offer(self._fleet, self._directory.members(), snapshot, device_class)
+            missing = incomplete(self._fleet, snapshot.assessment.freshness[made.rows])
+            found = self._offers[device_class] = _OnOffer(made, missing)
         return found
 
     def _placement(self, on_offer: Offer, found: Found) -> dispatch.Placement:

@@ -51,7 +51,7 @@ def fit(offer: Offer, request: Request, own_only: bool = False) -> Found:
 
 def _short(offer: Offer, failing: NDArray[np.uint32]) -> list[Short]:
     at = np.flatnonzero(failing)
-    word = first_words(offer, failing)[at]
+    word = first_words(offer, failing, at)
     devices = np.bincount(word, minlength=len(WORDS))
     example = np.zeros(len(WORDS), dtype=np.intp)
     example[word[::-1]] = at[::-1]  # of several values for one place the last one stays: the first by name

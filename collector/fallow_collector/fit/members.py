@@ -49,13 +49,15 @@ def members(fleet: Roster) -> Members:
     rows = alive[order]
     owner, group = fleet.owner[rows], fleet.group[rows]
     node, nowhere = rank[owner], np.zeros(len(rows), dtype=np.int32)
+    site = number([key.site for key in fleet.groups]).positions[group]
+    vendor = number([key.vendor for key in fleet.groups]).positions[group]
     domains = {
         "": nowhere,
         "node": node,
         "link": number([identities[i].link_domain for i in order.tolist()]).positions,
-        "rack": number([_joined(node.site, node.rack) for node in fleet.nodes]).positions[owner],
-        "site": number([key.site for key in fleet.groups]).positions[group],
-        "model": number([_joined(key.vendor, key.model) for key in fleet.groups]).positions[group],
+        "rack": _within(site, number([node.rack for node in fleet.nodes]).positions[owner]),
+        "site": site,
+        "model": _within(vendor, number([key.model for key in fleet.groups]).positions[group]),
     }
     return Members(
         rows, node, nodes, group, tuple(fleet.groups),
@@ -69,9 +71,10 @@ def _ranks(uuids: list[str]) -> NDArray[np.intp]:
     return ranks
 
 
-def _joined(outer: str, inner: str) -> str:
+def _within(outer: NDArray[np.int32], inner: NDArray[np.int32]) -> NDArray[np.int32]:
     """Racks of two sites, and models of two vendors, may share a name; what has no name is not known."""
-    return f"{outer}\0{inner}" if inner else ""
+    width = int(inner.max(initial=UNKNOWN)) + 1
+    return np.where(inner == UNKNOWN, UNKNOWN, (outer + 1) * width + inner).astype(np.int32)
 
 
 class Directory:
@@ -80,13 +83,13 @@ class Directory:
     def __init__(self, fleet: Roster) -> None:
         self._fleet = fleet
         self._identities: list[Identity] = []
-        self._racks: list[tuple[str, str]] = []
+        self._racks: list[str] = []
         self._arrays: tuple[NDArray[np.generic], ...] = ()
         self._members: Members | None = None
 
     def members(self) -> Members:
         fleet, count = self._fleet, self._fleet.count
-        racks = [(node.site, node.rack) for node in fleet.nodes]
+        racks = [node.rack for node in fleet.nodes]
         arrays = (fleet.alive[:count], fleet.owner[:count], fleet.group[:count])
         if self._members is None or racks != self._racks or not self._same(arrays):
             self._members = members(fleet)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fallow_collector.fit import numbers, words
 from fallow_collector.fit.asked import Asked, Change
+from fallow_collector.fit.needs import bits
 from fallow_collector.fit.offer import Offer
 from fallow_collector.idle import phase
 from fallow_collector.idle.reasons import BIT
@@ -45,18 +46,24 @@ class Requirement(NamedTuple):
 def nearest(offer: Offer, request: Request, failing: NDArray[np.uint32]) -> list[Miss]:
     """failing: needs.failed of a request that does not fit.
 
-    Where no requirement alone makes it fit, all of them are named, with how many devices would fit without each.
+    Where no requirement alone makes it fit, all that devices fail are named, with how many would fit without each.
     """
     asked = Asked(offer, request, failing)
     relevant = [requirement for requirement in REQUIREMENTS if requirement.asked(request)]
     changes = [(requirement, requirement.change(asked)) for requirement in relevant]
     helping = [(requirement, change) for requirement, change in changes if change is not None]
     if not helping:
-        return [_no_help(requirement, asked) for requirement in relevant]
+        return [_no_help(requirement, asked) for requirement in relevant if _fails_some(requirement, asked)]
     return [
         Miss(relax=requirement.field, asked=requirement.asked(request), fits_at=change.fits_at, then=change.then)
         for requirement, change in sorted(helping, key=lambda pair: pair[1].share)
     ]
+
+
+def _fails_some(requirement: Requirement, asked: Asked) -> bool:
+    """Whether there is a device that fails it; of some no single device can say so."""
+    needs = bits(requirement.field)
+    return not needs or bool((asked.failing & needs).any())
 
 
 def _no_help(requirement: Requirement, asked: Asked) -> Miss:

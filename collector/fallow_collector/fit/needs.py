@@ -62,6 +62,11 @@ WORDS: tuple[str, ...] = (
 counted under its phase."""
 
 
+_WORD_OF_NEED = np.array([
+    i if i < _STATE else i + len(WORDS) - len(NEEDS) for i in range(len(NEEDS))
+], dtype=np.intp)
+
+
 def bits(field: str) -> np.uint32:
     """The needs that one field of a request makes."""
     return np.uint32(sum(int(_BIT[need.reason]) for need in NEEDS if need.field == field))
@@ -88,12 +93,12 @@ def failed(offer: Offer, request: Request, own_only: bool = False) -> NDArray[np
     if request.confidence == "high":
         fails("low_confidence", offer.low)
     if asked := request.free_memory_bytes:
-        fails("memory_short", offer.memory_limit_bytes < asked)
-        fails("free_memory_unknown", np.isnan(offer.free_memory_bytes))
-        fails("free_memory_short", offer.free_memory_bytes < asked)
+        fails("memory_short", offer.measures.memory_limit_bytes < asked)
+        fails("free_memory_unknown", np.isnan(offer.measures.free_memory_bytes))
+        fails("free_memory_short", offer.measures.free_memory_bytes < asked)
     if request.power_headroom_watts:
-        fails("power_headroom_unknown", np.isnan(offer.power_headroom_watts))
-        fails("power_headroom_short", offer.power_headroom_watts < request.power_headroom_watts)
+        fails("power_headroom_unknown", np.isnan(offer.measures.power_headroom_watts))
+        fails("power_headroom_short", offer.measures.power_headroom_watts < request.power_headroom_watts)
     return found
 
 
@@ -130,11 +135,12 @@ def _among(words: Iterable[str], asked: Iterable[str]) -> NDArray[np.bool_]:
     return np.array([word in listed for word in words], dtype=np.bool_)
 
 
-def first_words(offer: Offer, failing: NDArray[np.uint32]) -> NDArray[np.intp]:
-    """intp[n], position in WORDS of the first need that each device fails; −1: it serves."""
-    lowest = failing & (~failing + np.uint32(1))
-    with np.errstate(divide="ignore"):
-        need = np.where(failing == 0, UNKNOWN, np.log2(lowest.astype(np.float64))).astype(np.intp)
-    reasons, phases = len(REASONS), len(phase.PHASES)
-    own = np.where(offer.first < reasons, offer.first, reasons + offer.phase.astype(np.intp))
-    return np.select([need < _STATE, need == _STATE], [need, _STATE + own], need + reasons + phases - 1)
+def first_words(offer: Offer, failing: NDArray[np.uint32], at: NDArray[np.intp]) -> NDArray[np.intp]:
+    """intp[at], position in WORDS of the first need that each of the devices at these positions fails."""
+    lowest = failing[at] & (~failing[at] + np.uint32(1))
+    need = np.bitwise_count(lowest - np.uint32(1))
+    word = _WORD_OF_NEED[need]
+    own = at[need == _STATE]
+    first = offer.first[own]
+    word[need == _STATE] = _STATE + np.where(first < len(REASONS), first, len(REASONS) + offer.phase[own])
+    return word

@@ -56,8 +56,8 @@ def _peaks(asked: Asked) -> NDArray[np.float64]:
 
 
 _VALUES: dict[str, Callable[[Asked], NDArray[np.float64]]] = {
-    "free_memory_bytes": lambda asked: asked.offer.free_memory_bytes,
-    "power_headroom_watts": lambda asked: asked.offer.power_headroom_watts,
+    "free_memory_bytes": lambda asked: asked.offer.measures.free_memory_bytes,
+    "power_headroom_watts": lambda asked: asked.offer.measures.power_headroom_watts,
     "peak_flops": _peaks,
 }
 

@@ -1,6 +1,8 @@
 """What is on offer: the devices of one class, column by column, as a snapshot shows them."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +12,13 @@ from fallow_collector.fit.places import Places
 from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.fleet.roster import GroupKey
 from fallow_collector.idle import phase
+from fallow_collector.idle.assess import Assessment
 from fallow_collector.idle.reasons import BIT, primary
-from fallow_collector.view import FREE, Snapshot
 from fallow_proto.metrics import COLUMN
 from fallow_proto.states import Allocation, Phase
 
 IDLE = phase.PHASES.index(Phase.IDLE)
+FREE = phase.ALLOCATIONS.index(Allocation.FREE)
 
 _TAKEN = {
     Allocation.RESERVED: (Phase.RESERVED, "reserved"),
@@ -30,14 +33,52 @@ for _word, (_phase, _reason) in _TAKEN.items():
     _FIRST_TAKEN[phase.ALLOCATIONS.index(_word)] = list(BIT).index(_reason)
 
 
+class Judged(Protocol):
+    """What of a snapshot an offer is made of; rows are the fleet's. counted: bool, no parent beside its partitions."""
+
+    @property
+    def assessment(self) -> Assessment: ...
+
+    @property
+    def age_s(self) -> NDArray[np.float64]: ...
+
+    @property
+    def counted(self) -> NDArray[np.bool_]: ...
+
+
+class Measures:
+    """What counted at the newest reading of n devices, float64[n], NaN not known; gathered when it is first asked for,
+    since most requests ask for none of it."""
+
+    def __init__(self, fleet: Fleet, rows: NDArray[np.intp]) -> None:
+        self._fleet = fleet
+        self._rows = rows
+
+    @cached_property
+    def memory_limit_bytes(self) -> NDArray[np.float64]:
+        return self._counting("memory_limit_bytes")
+
+    @cached_property
+    def free_memory_bytes(self) -> NDArray[np.float64]:
+        return self.memory_limit_bytes - self._counting("memory_usage_bytes")
+
+    @cached_property
+    def power_headroom_watts(self) -> NDArray[np.float64]:
+        return self._counting("power_limit_watts") - self._counting("power_watts")
+
+    def _counting(self, name: str) -> NDArray[np.float64]:
+        fleet, rows, column = self._fleet, self._rows, COLUMN[name]
+        counts = fleet.good_until_ms[rows, column] >= fleet.last_ms[rows]
+        return np.where(counts, fleet.values[rows, column], np.nan)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Offer:
     """n devices in order of node name and uuid: those of the class that count, a parent not beside its partitions.
 
     at: intp[n], positions in members. rows: intp[n], of the fleet. group: int32[n], position in members.groups. phase,
     health: uint8[n], positions in idle.phase's tuples. first: uint8[n], position in REASONS of what keeps it from being
-    idle, len(REASONS): nothing does. low: bool[n]. age_s, free_memory_bytes, memory_limit_bytes, power_headroom_watts:
-    float64[n], NaN not known. ledger: int16[n].
+    idle, len(REASONS): nothing does. low: bool[n]. age_s: float64[n]. ledger: int16[n].
     """
 
     members: Members
@@ -49,10 +90,8 @@ class Offer:
     first: NDArray[np.uint8]
     low: NDArray[np.bool_]
     age_s: NDArray[np.float64]
-    free_memory_bytes: NDArray[np.float64]
-    memory_limit_bytes: NDArray[np.float64]
-    power_headroom_watts: NDArray[np.float64]
     ledger: NDArray[np.int16]
+    measures: Measures
 
     @property
     def groups(self) -> tuple[GroupKey, ...]:
@@ -67,20 +106,16 @@ class Offer:
         return Places(found.of[self.at], found.domain)
 
 
-def offer(fleet: Fleet, members: Members, snapshot: Snapshot, device_class: str) -> Offer:
+def offer(fleet: Fleet, members: Members, snapshot: Judged, device_class: str) -> Offer:
     of_class = np.array([key.device_class == device_class for key in members.groups], dtype=np.bool_)
     at = np.flatnonzero(snapshot.counted[members.rows] & of_class[members.group])
     rows = members.rows[at]
     assessed = snapshot.assessment
-    limit = _counting(fleet, rows, "memory_limit_bytes")
     return Offer(
         members=members, at=at, rows=rows, group=members.group[at],
         phase=assessed.phase[rows], health=assessed.health[rows],
         first=primary(assessed.reasons[rows]).astype(np.uint8), low=assessed.low[rows],
-        age_s=snapshot.age_s[rows],
-        free_memory_bytes=limit - _counting(fleet, rows, "memory_usage_bytes"), memory_limit_bytes=limit,
-        power_headroom_watts=_counting(fleet, rows, "power_limit_watts") - _counting(fleet, rows, "power_watts"),
-        ledger=fleet.ledger[rows],
+        age_s=snapshot.age_s[rows], ledger=fleet.ledger[rows], measures=Measures(fleet, rows),
     )
 
 
@@ -97,10 +132,3 @@ def after(offer: Offer, owned: NDArray[np.uint8]) -> Offer:
         phase=np.where(taken, _PHASE_TAKEN[owned], offer.phase),
         first=np.where(taken, _FIRST_TAKEN[owned], offer.first),
     )
-
-
-def _counting(fleet: Fleet, rows: NDArray[np.intp], name: str) -> NDArray[np.float64]:
-    """Values that counted at each device's newest reading."""
-    column = COLUMN[name]
-    counts = fleet.good_until_ms[rows, column] >= fleet.last_ms[rows]
-    return np.where(counts, fleet.values[rows, column], np.nan)
