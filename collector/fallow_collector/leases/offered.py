@@ -82,7 +82,7 @@ def _overlapping(fleet: Fleet, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
     parts = parents != NOBODY
     overlapping = parts.copy()
     overlapping[parts] = fleet.owned(parents[parts]) != FREE
-    count = fleet.count
-    children = np.isin(fleet.parent[:count], rows) & (fleet.present[:count] | (fleet.owned() != FREE))
-    overlapping[np.isin(rows, fleet.parent[:count][children])] = True
+    children = np.flatnonzero(fleet.parent[: fleet.count] != NOBODY)
+    children = children[fleet.present[children] | (fleet.owned(children) != FREE)]
+    overlapping[np.isin(rows, fleet.parent[children])] = True
     return overlapping
