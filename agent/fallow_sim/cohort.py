@@ -1,5 +1,6 @@
 """Nodes that report at the same moments, so that their numbers are computed together."""
 
+from typing import NamedTuple
 from uuid import uuid4
 
 import numpy as np
@@ -13,6 +14,15 @@ from fallow_sim.node import Node
 from fallow_sim.packing import Packing
 
 KEPT = 4  # reports of all nodes that are kept packed, for nodes whose wire is a little behind
+
+
+class Packed(NamedTuple):
+    """One report of one node; medium: the counters of its medium group, which not every report carries."""
+
+    gauges: bytes
+    counters: bytes
+    medium: bytes
+
 
 class Cohort:
     """Reports are numbered from 1; number n is of the moment first + (n - 1) * interval."""
@@ -29,9 +39,14 @@ class Cohort:
         self._gauge_columns = [GAUGES.index(name) for name in plan.gauges]
         self._counter_columns = [COUNTERS.index(name) for name in plan.counters]
         self._packing = Packing(plan.devices * len(plan.gauges), plan.devices * len(plan.counters))
-        self._limits = [plan.profile.limit_watts] * plan.devices if plan.has_limit else []
+        self._medium_columns = [COUNTERS.index(name) for name in plan.medium_counters]
+        self._medium = Packing(
+            plan.devices * len(plan.medium_gauges), plan.devices * len(plan.medium_counters)
+        )
+        self._limits = np.full(plan.devices * len(plan.medium_gauges), plan.profile.limit_watts, "<f4").tobytes()
+        self._has_medium = bool(plan.medium_gauges or plan.medium_counters)
         self._medium_every = max(1, round(MEDIUM_S / plan.interval_s))
-        self._packed: dict[int, list[tuple[bytes, bytes]]] = {}  # by seq, then by node
+        self._packed: dict[int, list[Packed]] = {}  # by seq, then by node
 
     def time_of(self, seq: int) -> float:
         return self.first + (seq - 1) * self.plan.interval_s
@@ -51,20 +66,21 @@ class Cohort:
             times = self.first + np.arange(lo - 1, hi) * self.plan.interval_s
             rows = np.arange(position * self.plan.devices, (position + 1) * self.plan.devices)
             packed = self._pack(np.tile(rows, len(times)), np.repeat(times, self.plan.devices))
-        for seq, (gauges, counters) in enumerate(packed, start=lo):
+        for seq, (gauges, counters, medium) in enumerate(packed, start=lo):
             report = batch.reports.add(seq=seq, previous=seq - 1, time_ms=round(self.time_of(seq) * 1000))
             self._packing.fill(report.readings.add(block=0), gauges, counters)
-            if self._limits and (seq == 1 or (seq + self._numbers[position]) % self._medium_every == 0):
-                report.readings.add(block=1, gauges=self._limits)
+            if self._has_medium and (seq == 1 or (seq + self._numbers[position]) % self._medium_every == 0):
+                self._medium.fill(report.readings.add(block=1), self._limits, medium)
 
-    def _pack(self, rows: NDArray[np.int64], times: NDArray[np.float64]) -> list[tuple[bytes, bytes]]:
-        """Gauges and counters of every node's worth of devices."""
+    def _pack(self, rows: NDArray[np.int64], times: NDArray[np.float64]) -> list["Packed"]:
+        """What every node's worth of devices says."""
         readings = self.load.at(rows, times)
         gauges = readings.gauges[:, self._gauge_columns].astype("<f4", copy=False)
         counters = readings.counters[:, self._counter_columns].astype("<f8", copy=False)
+        medium = readings.counters[:, self._medium_columns].astype("<f8", copy=False)
         step = self.plan.devices
         return [
-            (gauges[row : row + step].tobytes(), counters[row : row + step].tobytes())
+            Packed(*(numbers[row : row + step].tobytes() for numbers in (gauges, counters, medium)))
             for row in range(0, len(rows), step)
         ]
 

@@ -14,6 +14,8 @@ from fallow_sim.profiles import Profile
 READER = "sim"
 MEDIUM_S = 10.0
 LIMIT = "power_limit_watts"
+CPU = "processes_cpu_seconds_total"
+NODES_A_RACK = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,15 @@ class Plan:
 
     @property
     def counters(self) -> list[str]:
-        return [name for name in COUNTERS if name not in self.profile.unsupported]
+        return [name for name in COUNTERS if name not in self.profile.unsupported and name != CPU]
 
     @property
-    def has_limit(self) -> bool:
-        return LIMIT not in self.profile.unsupported
+    def medium_gauges(self) -> list[str]:
+        return [LIMIT] if LIMIT not in self.profile.unsupported else []
+
+    @property
+    def medium_counters(self) -> list[str]:
+        return [CPU] if CPU not in self.profile.unsupported else []
 
 
 def node_name(number: int) -> str:
@@ -69,25 +75,29 @@ def hello(plan: Plan, node: int, uuids: list[str], epoch: str) -> pb.Hello:
                 driver_version=profile.driver_version,
                 reader=READER,
                 unsupported=sorted(profile.unsupported),
+                link_domain=f"{node_name(node)}-links",
             )
             for index, uuid in enumerate(uuids)
         ],
         readers=[pb.Reader(name=READER, state="ok")],
         interval_s=plan.interval_s,
+        rack=f"rack-{node // NODES_A_RACK:04d}",
     )
 
 
 def layout(plan: Plan, uuids: list[str]) -> pb.Layout:
-    """Block 0 is read at every tick; block 1, where the vendor tells the power limit, every 10 s."""
+    """Block 0 is read at every tick; block 1, where the vendor tells what is in it, every 10 s."""
     blocks = [
         pb.Block(
             reader=READER, group=Group.FAST, interval_s=plan.interval_s, devices=uuids,
             gauges=plan.gauges, counters=plan.counters,
         )
     ]
-    if plan.has_limit:
-        pace = max(MEDIUM_S, plan.interval_s)
-        blocks.append(pb.Block(reader=READER, group=Group.MEDIUM, interval_s=pace, devices=uuids, gauges=[LIMIT]))
+    if plan.medium_gauges or plan.medium_counters:
+        blocks.append(pb.Block(
+            reader=READER, group=Group.MEDIUM, interval_s=max(MEDIUM_S, plan.interval_s), devices=uuids,
+            gauges=plan.medium_gauges, counters=plan.medium_counters,
+        ))
     return layout_of(blocks)
 
 

@@ -17,6 +17,7 @@ GAUGES = (
 COUNTERS = (
     "energy_joules_total", "throttle_power_seconds_total", "throttle_thermal_seconds_total", "pcie_replays_total",
     "io_receive_bytes_total", "io_transmit_bytes_total", "link_receive_bytes_total", "link_transmit_bytes_total",
+    "processes_cpu_seconds_total",
 )
 
 LOADING_S = 10.0  # memory fills, nothing computes yet
@@ -61,7 +62,7 @@ class Load:
         """What each of the devices says at its time (unix seconds, as many, not before `since`)."""
         now = self._schedule.at(self._gang[devices], time)
         noise = draws(self._noise, self._device[devices], np.floor(time * 1000).astype(np.int64))
-        return Readings(self._gauges(devices, now, noise), self._counters(devices, time, now.worked_s))
+        return Readings(self._gauges(devices, now, noise), self._counters(devices, time, now))
 
     def free(self, device: int, start: float, end: float) -> list[tuple[float, float]]:
         """When a device truly has no job, within start..end (unix seconds)."""
@@ -95,11 +96,24 @@ class Load:
             0.0,
         )).astype(np.float32)
 
-    def _counters(self, devices: Numbers, time: Floats, worked: Floats) -> NDArray[np.float64]:
+    def _counters(self, devices: Numbers, time: Floats, now: Now) -> NDArray[np.float64]:
+        worked = now.worked_s
         joules = self._floor_watts[devices] * (time - self._since) + self._range_watts[devices] * worked
         energy = np.floor(joules * 1e3) / 1e3  # drivers count millijoules
         io_receive, io_transmit, link = np.floor(2e8 * worked), np.floor(1.5e8 * worked), np.floor(2e10 * worked)
-        return _columns(len(devices), (energy, 0.01 * worked, 0.0, 0.0, io_receive, io_transmit, link, link))
+        return _columns(len(devices), (
+            energy, 0.01 * worked, 0.0, 0.0, io_receive, io_transmit, link, link, _cpu_seconds(now),
+        ))
+
+
+def _cpu_seconds(now: Now) -> Floats:
+    """Of the job's one process: it keeps a core busy, in pauses as well, and one that only holds memory has done so
+    while it loaded.
+    """
+    busy_s = np.maximum(now.elapsed_s, 0.0)
+    used = np.where(now.jobs.held, np.minimum(busy_s, LOADING_S), busy_s)
+    hundredths: Floats = np.floor(100 * used)  # as the kernel counts
+    return hundredths / 100
 
 
 def _columns(rows: int, values: tuple[ArrayLike, ...]) -> Floats:

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from fallow_agent import fences
 from fallow_proto.codec import decode_ranges, encode_ranges
 from fallow_proto.ranges import RangeSet
 from fallow_proto.v1 import telemetry_pb2 as pb
@@ -49,6 +50,8 @@ class Node:
     acked: RangeSet = field(default_factory=RangeSet)
     refused: RangeSet = field(default_factory=RangeSet)
     welcome: bool = False
+    fences: dict[str, pb.DeviceFence] = field(default_factory=dict)  # by uuid, as an agent keeps them
+    _answers: deque[pb.FromAgent] = field(default_factory=deque)
     _next: int = 1  # in the judged lane, on this stream
     _backlog: deque[tuple[int, int]] = field(default_factory=deque)
 
@@ -56,7 +59,9 @@ class Node:
         """The first message of a new stream."""
         self.welcome = False
         self._backlog.clear()
+        self._answers.clear()
         hello = self.source.hello()
+        hello.fences.extend(self.fences.values())
         hello.spooled.extend(encode_ranges({self.source.epoch: self._unsettled(1, self.newest)}))
         return pb.FromAgent(hello=hello)
 
@@ -71,7 +76,15 @@ class Node:
                 self.refused.update(decode_ranges(message.refuse.refused).get(self.source.epoch, RangeSet()))
             case "resend":
                 self._lost(decode_ranges(message.resend.lost).get(self.source.epoch, RangeSet()))
+            case "fence":
+                asked = message.fence.fences
+                self.fences = fences.after(self.fences, asked)
+                self._answers.append(pb.FromAgent(fenced=pb.Fenced(fences=fences.of(self.fences, asked))))
         return []
+
+    def answer(self) -> pb.FromAgent | None:
+        """The next answer to a Fence, which goes before any report."""
+        return self._answers.popleft() if self._answers else None
 
     def judged(self) -> Batch | None:
         """The next batch of the judged lane: evidence first, then live reports."""

@@ -39,6 +39,7 @@ PROFILES = {
         "mthreads", "MTT S4000", 48 * _GIB, 70.0, 450.0, "2.7.0",
         frozenset({
             "power_limit_watts", "energy_joules_total", "processes", "processes_exempt", "compute_active_ratio",
+            "processes_cpu_seconds_total",
         }) | _NO_LINKS | _NO_THROTTLE | _NO_RECOVERY,
     ),
 }

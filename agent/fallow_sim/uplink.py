@@ -78,11 +78,17 @@ class Uplink:
                 await self._woken()
             await call.write(pb.FromAgent(layout=self.node.source.layout))
             while True:
+                await self._answer(call)
                 while (batch := self.node.judged()) is not None:
                     await self._write(call, batch)
+                    await self._answer(call)
                 if (batch := self.node.backlog()) is not None:
                     await self._write(call, batch)
                 await self._woken()
+
+    async def _answer(self, call: "grpc.aio.StreamStreamCall[pb.FromAgent, pb.ToAgent]") -> None:
+        while (answer := self.node.answer()) is not None:
+            await call.write(answer)
 
     async def _woken(self) -> None:
         await self.wake.wait()

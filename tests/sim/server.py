@@ -21,6 +21,7 @@ class Server(TelemetryServicer):
         self.judged: dict[str, int] = {}  # epoch -> seq
         self.stored: dict[str, RangeSet] = {}
         self.order: list[pb.ToAgent] = []  # to say to the next report's sender
+        self.fenced: list[pb.Fenced] = []
 
     async def Stream(self, request_iterator, context):  # type: ignore[no-untyped-def]
         epoch = ""
@@ -33,6 +34,8 @@ class Server(TelemetryServicer):
                         wire=1, evidence_s=2.0, judged_epoch=epoch, judged_seq=self.judged.get(epoch, 0),
                         stored=encode_ranges({epoch: self.stored.get(epoch, RangeSet())}),
                     ))
+                case "fenced":
+                    self.fenced.append(message.fenced)
                 case "layout":
                     self.layouts[message.layout.hash] = message.layout
                 case "reports":

@@ -45,7 +45,7 @@ def test_numbers_arrive_row_by_row_as_the_load_made_them() -> None:
     report = reports(one, 1, 5, 5)[0]
     said = one.load.at(np.arange(8, 16), np.full(8, START + 4.0))
     assert np.array_equal(np.array(report.readings[0].gauges, dtype=np.float32).reshape(8, -1), said.gauges)
-    assert np.array_equal(np.array(report.readings[0].counters).reshape(8, -1), said.counters)
+    assert np.array_equal(np.array(report.readings[0].counters).reshape(8, -1), said.counters[:, :-1])
     assert report.time_ms == 1000 * (START + 4)
     assert (report.seq, report.previous) == (5, 4)
 
@@ -97,3 +97,20 @@ def test_nodes_are_spread_over_the_interval_and_each_reports_once_in_it() -> Non
 def test_vendors_take_turns_by_weight() -> None:
     vendors = [profile.vendor for profile in assign({"nvidia": 3, "ascend": 1}, 8)]
     assert vendors == ["nvidia", "nvidia", "nvidia", "ascend"] * 2
+
+
+def test_a_node_stands_in_a_rack_of_eight_and_its_devices_share_their_links() -> None:
+    fleet = cohorts(assign({"nvidia": 1}, 20), 2, site="s", seed=1, interval_s=1.0, start=START)
+    hellos = sorted((node.source.hello() for each in fleet for node in each.nodes), key=lambda hello: hello.node)
+    assert [hello.rack for hello in hellos] == ["rack-0000"] * 8 + ["rack-0001"] * 8 + ["rack-0002"] * 4
+    assert {device.link_domain for device in hellos[3].devices} == {"sim-00003-links"}
+
+
+def test_the_cpu_time_of_processes_comes_with_the_medium_group() -> None:
+    one = cohort("ascend")  # which tells no power limit
+    assert list(one.nodes[0].source.layout.blocks[1].counters) == ["processes_cpu_seconds_total"]
+    told = [report for report in reports(one, 0, 1, 7) if len(report.readings) == 2]
+    assert [report.seq for report in told] == [1, 7]
+    said = one.load.at(np.arange(8), np.full(8, START + 6.0))
+    assert list(told[1].readings[1].counters) == said.counters[:, -1].tolist()
+    assert len(cohort("mthreads").nodes[0].source.layout.blocks) == 1, "it tells neither"

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fallow_proto.metrics import BY_NAME, Kind
-from fallow_sim.load import COUNTERS, GAUGES, Load
+from fallow_sim.load import COUNTERS, GAUGES, LOADING_S, Load
 from fallow_sim.profiles import PROFILES
 
 START = 1_790_000_000.0
@@ -85,8 +85,22 @@ def test_energy_is_the_integral_of_power() -> None:
 
 def test_counters_never_fall() -> None:
     fleet, every = load(), np.arange(400)
-    said = [fleet.at(every, np.full(400, START + 30.0 * step)).counters for step in range(240)]
+    said = [fleet.at(every, np.full(400, START + 30.0 * step)).counters[:, :-1] for step in range(240)]
     assert (np.diff(np.array(said), axis=0) >= 0).all()
+
+
+def test_a_job_uses_its_host_while_it_lasts_and_one_that_only_holds_memory_only_while_it_loads() -> None:
+    fleet, every = load(), np.arange(400)
+    before, after = (fleet.at(every, np.full(400, START + 600.0 + second)) for second in (0.0, 20.0))
+    taken = [said.gauges[:, GAUGES.index("processes")] == 1 for said in (before, after)]
+    used_s = [said.counters[:, COUNTERS.index("processes_cpu_seconds_total")] for said in (before, after)]
+    assert (used_s[0][~taken[0]] == 0).all()
+    grown_s = (used_s[1] - used_s[0])[taken[0] & taken[1] & (used_s[0] > 30.0)]
+    assert np.allclose(grown_s, 20.0, atol=0.02)
+    assert len(grown_s) > 50
+    still = taken[0] & taken[1] & (used_s[0] == used_s[1])
+    assert (used_s[0][still] == LOADING_S).all()
+    assert still.sum() > 5
 
 
 @pytest.mark.parametrize(

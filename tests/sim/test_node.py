@@ -142,3 +142,23 @@ def test_a_message_carries_its_reports_and_what_they_mean() -> None:
     assert message.reports.epoch == "e1"
     assert message.reports.layout == Seconds.layout.hash
     assert message.reports.lane == pb.LANE_JUDGED
+
+
+def fence(token: int, device: str = "d", *, held: bool = True) -> pb.DeviceFence:
+    return pb.DeviceFence(device=device, token=token, held=held, lease_id=f"l{token}")
+
+
+def said(node: Node) -> list[list[pb.DeviceFence]]:
+    answers = []
+    while (answer := node.answer()) is not None:
+        answers.append(list(answer.fenced.fences))
+    return answers
+
+
+def test_fences_are_answered_with_what_is_kept_and_every_hello_says_it() -> None:
+    one = node()
+    assert list(one.opened().hello.fences) == []
+    for fences in ([fence(7), fence(3, "e")], [fence(6)], [fence(7, held=False)]):
+        one.received(pb.ToAgent(fence=pb.Fence(fences=fences)))
+    assert said(one) == [[fence(7), fence(3, "e")], [fence(7)], [fence(7, held=False)]]
+    assert list(one.opened().hello.fences) == [fence(7, held=False), fence(3, "e")]

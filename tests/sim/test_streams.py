@@ -159,3 +159,20 @@ def test_nobody_listening_is_said_and_tried_again() -> None:
 @pytest.mark.parametrize("vendor", PROFILES)
 def test_names_of_vendors_are_lower_case(vendor: str) -> None:
     assert PROFILES[vendor].vendor == vendor == vendor.lower()
+
+
+def test_a_fence_is_answered_over_the_stream() -> None:
+    fence = pb.DeviceFence(device="d", token=7, held=True)
+
+    async def scenario() -> None:
+        server = Server()
+        server.order = [pb.ToAgent(fence=pb.Fence(fences=[fence]))]
+        async with serving(server) as port:
+
+            async def script(progress: Progress, fleet: list[Cohort]) -> None:
+                await until(lambda: server.fenced)
+
+            await run(port, script)
+        assert server.fenced == [pb.Fenced(fences=[fence])]
+
+    asyncio.run(scenario())
