@@ -1,7 +1,7 @@
 """The least change of a request's words that makes it fit."""
 
 from collections.abc import Callable, Sequence
-from difflib import SequenceMatcher, get_close_matches
+from difflib import SequenceMatcher
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ WIDER = {
     "link": ("node", "rack", "site", ""), "node": ("rack", "site", ""), "rack": ("site", ""), "site": ("",),
     "model": ("",),
 }
-SPELLED_ALIKE = 0.3  # low: `H100` is meant to find NVIDIA H100 80GB HBM3
+SPELLED_ALIKE = 0.5
 
 LISTS = {
     "vendor": "vendor", "model": "model", "sites": "site", "exclude_sites": "site", "exclude_nodes": "node",
@@ -77,17 +77,17 @@ def meant(asked: Asked, field: str) -> str:
     missing = [word for word in getattr(asked.request, field) if word not in there]
     if not missing or field.startswith("exclude_"):
         return ""
-    spelled = {one.casefold(): one for one in there}
-    near = dict.fromkeys(
-        spelled[alike] for word in missing
-        for alike in get_close_matches(word.casefold(), spelled, n=3, cutoff=SPELLED_ALIKE)
-    )
+    near = [one for one in there if _likeness(one, missing) >= SPELLED_ALIKE]
     said = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(there) or 'none'}"
     return f"there is no {', '.join(missing)}; {said}"
 
 
 def _likeness(word: str, listed: Sequence[str]) -> float:
-    return max(SequenceMatcher(None, word.casefold(), one.casefold()).ratio() for one in listed)
+    """From 0 to 1: how likely one of those listed was meant to be this one. `H100` is meant to find every H100."""
+    spelled = word.casefold()
+    return max(
+        1.0 if one.casefold() in spelled else SequenceMatcher(None, spelled, one.casefold()).ratio() for one in listed
+    )
 
 
 class _Words(NamedTuple):
