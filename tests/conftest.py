@@ -14,6 +14,11 @@ DEBIAN_PACKAGE = {
     "systemd-analyze": "systemd",
     "cc": "gcc",
     "strace": "strace",
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
+    "scontrol": "slurm-client",
+    "munged": "munge",
+    "ip": "iproute2",
 }
 
 

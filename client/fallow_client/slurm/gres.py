@@ -39,7 +39,9 @@ class GresConf(NamedTuple):
             )
         as_written = [file for line in of_node for file in line.files]
         types = list(dict.fromkeys(one.kind for one in gres))
-        by_type = [file for kind in types for line in of_node if kind in ("", line.type) for file in line.files]
+        by_type = [
+            file for kind in types for line in of_node if not kind or line.type in ("", kind) for file in line.files
+        ]
         minors = [_minor(file) for file in as_written]
         if by_type != as_written or minors != sorted(set(minors)):
             raise SlurmError(

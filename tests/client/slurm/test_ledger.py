@@ -70,7 +70,7 @@ def test_slurm_counts_by_type_in_slurm_conf_s_order_so_files_must_come_in_that_o
 
 
 def test_a_count_that_differs_from_the_files_is_refused() -> None:
-    with pytest.raises(SlurmError, match="has 8 GPUs there, and gres.conf lists 4"):
+    with pytest.raises(SlurmError, match=r"has 8 GPUs there, and gres\.conf lists 4"):
         parse("Name=gpu File=/dev/nvidia[0-3]").minors("n1", EIGHT)
 
 
