@@ -35,6 +35,8 @@ class Imports:
         self._stale_s = stale_s
         self._restart = restart
         self._claims: dict[str, dict[str, Claim]] = {}  # ledger -> node -> claim
+        self._last: dict[str, dispatch.LedgerImport] = {}  # whole ledgers as they came
+        self._whole_at: dict[str, float] = {}  # when these were read
         self._matched: dict[tuple[str, str], Matched] = {}
         self._rows: dict[tuple[str, str], NDArray[np.intp]] = {}  # of the devices that a claim has got
         self._rivals: dict[str, list[tuple[str, str]]] = {}  # node -> (ledger that claims in vain, line)
@@ -58,13 +60,14 @@ class Imports:
         now: monotonic; wall: unix seconds. Expects that every job's node is in `taken.nodes`.
         """
         read_at = now - taken.age_s
-        before = self._claims.get(name, {})
-        if any(claim.read_at > read_at for claim in before.values()):
+        if read_at < self._whole_at.get(name, NEVER):
             return False
-        after = of_import(taken, wall, read_at)
-        for node in before.keys() | after.keys():
-            self._replace(name, node, after.get(node))
-        self._claims.setdefault(name, {})
+        last = self._last.get(name)
+        if last is None or (last.nodes, last.jobs) != (taken.nodes, taken.jobs):
+            after = of_import(taken, wall, read_at)
+            for node in self._claims.setdefault(name, {}).keys() | after.keys():
+                self._replace(name, node, after.get(node))
+        self._last[name], self._whole_at[name] = taken, read_at
         self._read_at[self._ledger == self._number(name)] = read_at
         return True
 
@@ -72,6 +75,7 @@ class Imports:
         """What the daemon of a scheduler on a node has."""
         before = self._claims.get(ledger.name, {}).get(node)
         claim = of_node(node, ledger, before, wall, now - max(0.0, ledger.age_s))
+        self._last.pop(ledger.name, None)  # what came as a whole is not all that was said any more
         if not self._replace(ledger.name, node, claim):
             self._read_at[self._rows.get((ledger.name, node), [])] = claim.read_at
 
@@ -82,6 +86,8 @@ class Imports:
         for node in list(self._claims[name]):
             self._replace(name, node, None)
         del self._claims[name]
+        self._last.pop(name, None)
+        self._whole_at.pop(name, None)
         self.unkept.add(name)
         return True
 
@@ -113,7 +119,8 @@ class Imports:
     def state(self, name: str, now: float) -> dispatch.LedgerState:
         """As of the last bring_up_to_date. Raises KeyError."""
         claims = self._claims[name]
-        read_at = min((claim.read_at for claim in claims.values()), default=NEVER)
+        whole_at = self._whole_at.get(name, NEVER)
+        read_at = max(whole_at, min((claim.read_at for claim in claims.values()), default=NEVER))
         mine = (self._ledger == self._number(name)) & self._fleet.alive[: len(self._ledger)]
         unmatched = [line for node in claims for line in self._matched[name, node].unmatched]
         rivals = [line for node in claims for vain, line in self._rivals.get(node, ()) if vain == name]
@@ -190,7 +197,7 @@ class Imports:
             mine = [row for row in matched.says if row not in claimed]
             for row in mine:
                 self._ledger[row], self._says[row] = self._number(name), matched.says[row]
-                self._read_at[row] = claim.read_at
+                self._read_at[row] = max(claim.read_at, self._whole_at.get(name, NEVER))
             for row in matched.says.keys() - mine:
                 uuid = self._fleet.identities[row].uuid
                 rivals.append((name, f"{node} {uuid} is of ledger {claimed[row]}, whose claim is older"))

@@ -260,3 +260,15 @@ def test_a_daemon_that_cannot_be_read_leaves_what_it_owned_unknown() -> None:
     assert site.imports.state("kubernetes", site.now).unmatched == ["a * no socket"]
     site.imports.take_node("a", kubelet(), site.now, 0.0)
     assert site.now_is()["a1"] == ("kubernetes", "free")
+
+
+def test_a_device_that_comes_back_is_as_fresh_as_the_last_import_though_nothing_in_it_was_new() -> None:
+    site = Site()
+    site.says(("a", 1))
+    site.now_is()
+    site.now += 9
+    site.says(("a", 1))
+    site.now += 9
+    site.first.hello()
+    assert site.now_is()["a1"] == LEASED
+    assert site.imports.state("slurm", site.now).age_s == 9
