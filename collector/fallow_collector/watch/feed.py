@@ -1,6 +1,7 @@
 """What each watcher is told next: it is at a revision, and hears of what matched then or matches now. No I/O."""
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import count, islice
 
 import numpy as np
 
@@ -18,6 +19,10 @@ from fallow_proto.dispatch import Change
 CHUNK = 200
 """Events that are made at once, in some 2 ms, before others have their turn."""
 
+SHARED = 5_000
+"""Changes of a revision that are kept for the next watcher: a micro-batch of the largest fleet, of 2.5 MB. Watchers who
+lag are each somewhere else."""
+
 
 class Feed:
     """What all watchers share: follows a view from its making on. lease_of: the id of a row's lease."""
@@ -31,7 +36,7 @@ class Feed:
         self.encoder = Encoder(fleet)
         self._lease_of = lease_of
         self._leases: dict[int, str | None] = {}
-        self._ready: dict[tuple[Where, int], list[bytes]] = {}  # of watchers who are told the same
+        self._ready: dict[Where, tuple[list[bytes], Iterator[bytes]]] = {}  # of watchers who are told the same
         self._ready_for = -1
         view.follow(self._take)
 
@@ -50,17 +55,18 @@ class Feed:
         """By row, at the newest revision; of rows that are free it may hold old ones."""
         return dict(self._leases)
 
-    def told(self, where: Where, revision: int, make: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
-        """What `make` makes for these filters from this revision to the newest, made once for all who need it."""
+    def told(self, where: Where, making: Iterator[bytes]) -> Iterator[bytes]:
+        """The newest revision for these filters, each chunk made once for all who are told it."""
         if self._ready_for != self.log.newest:
             self._ready_for = self.log.newest
             self._ready.clear()
-        key = where, revision
-        if key not in self._ready:
-            self._ready[key] = list(make())
-        yield from self._ready[key]
-
-
+        made, making = self._ready.setdefault(where, ([], making))
+        for at in count():
+            if at == len(made):
+                made += islice(making, 1)
+            if at == len(made):
+                return
+            yield made[at]
 
 
 class Watcher:
@@ -118,10 +124,10 @@ class Watcher:
         delta = self._feed.log.since(revision)
         if delta is None:
             return
-        if len(delta.rows) <= CHUNK:
-            yield from self._feed.told(self._where, revision, lambda: self._tell(delta))
-        else:
-            yield from self._tell(delta)
+        telling = self._tell(delta)
+        if delta.revision - revision == 1 and len(delta.rows) <= SHARED:
+            telling = self._feed.told(self._where, telling)
+        yield from telling
         self.revision = delta.revision
 
     def _tell(self, delta: Delta) -> Iterator[bytes]:

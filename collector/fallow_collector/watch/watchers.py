@@ -59,6 +59,8 @@ class Watchers:
             while not (self._closed or watcher.lost):
                 news = self._news  # before the log is read: what comes later wakes us
                 for chunk in watcher.news():
+                    if self._closed:
+                        return  # the rest of a long list is of no use to anybody
                     yield chunk
                     await asyncio.sleep(0)
                 if loop.time() >= due:

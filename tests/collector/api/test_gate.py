@@ -111,3 +111,9 @@ def test_the_real_server_without_tokens_refuses_a_rebound_name() -> None:
                           headers={"origin": "https://evil.example"})
         assert blind.status_code == 403
         assert "access-control-allow-origin" not in http.get("/healthz", headers={"origin": "https://x"}).headers
+
+
+def test_a_recording_needs_more_than_read() -> None:
+    path = "/api/v1/recording"
+    assert status(knock(path=path, authorization=f"Bearer {READ.secret}")) == 403
+    assert status(knock(path=path, authorization=f"Bearer {ADMIN.secret}")) == 200

@@ -11,6 +11,7 @@ import pytest
 from fallow_collector.api.answers import Where
 from fallow_collector.api.app import make_app
 from fallow_collector.api.server import HttpServer
+from fallow_collector.watch import feed
 from fallow_collector.watch.watchers import Watchers
 from tests.collector.api.memory import MemoryAnswers
 from tests.collector.watch.fleets import Client, Site
@@ -177,6 +178,20 @@ def test_stopping_ends_open_watches_as_they_should_end() -> None:
         assert (await http.get("/api/v1/watch")).status_code == 503
 
     run(story, Served())
+
+
+def test_stopping_does_not_wait_for_the_rest_of_a_long_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "CHUNK", 1)
+
+    async def story() -> list[bytes]:
+        watches = Watchers(Site().feed)
+        heard = []
+        async for chunk in watches.join(EVERYTHING, None):
+            heard.append(chunk)
+            watches.close()
+        return heard
+
+    assert len(asyncio.run(story())) == 1, "of four devices"
 
 
 def test_a_reader_that_takes_nothing_delays_nobody_and_hears_the_newest_state_in_the_end() -> None:
