@@ -23,6 +23,8 @@ GONE = "GPU-dead0000-1111-2222-3333-444444444448"
 @pytest.mark.parametrize(("name", "words", "status"), [
     ("capacity", "capacity", 0),
     ("capacity_none", "capacity --vendor huawei", 3),
+    ("totals", "capacity --by site,domestic --precision fp16", 0),
+    ("totals_none", "capacity --by model --vendor huawei", 3),
     ("capacity_nothing", "capacity --site nowhere", 3),
     ("devices", "devices", 0),
     ("devices_page", "devices --phase idle,unmanaged --limit 3", 0),
@@ -48,6 +50,8 @@ def test_tables_are_readable_at_80_columns(fallow: Fallow, name: str, words: str
 
 @pytest.mark.parametrize(("words", "path"), [
     ("capacity --class general", "/api/v1/capacity?class=general"),
+    ("capacity --by vendor,domestic --precision bf16", "/api/v1/totals?by=vendor,domestic&precision=bf16"),
+    ("capacity --precision int8", "/api/v1/totals?precision=int8"),
     ("devices --limit 2 --cursor GPU-1", "/api/v1/devices?limit=2&cursor=GPU-1"),
     (f"device {BUSY}", f"/api/v1/devices/{BUSY}"),
     ("nodes --node gpu-01 --node npu-01", "/api/v1/nodes?node=gpu-01,npu-01"),
@@ -72,6 +76,8 @@ def test_json_says_no_capacity_with_the_same_exit_status(fallow: Fallow) -> None
     ("", 2, "required: COMMAND"),
     ("capasity", 2, "invalid choice: 'capasity'"),
     ("capacity --vendr nvidia", 2, "unrecognized arguments"),
+    ("capacity --by rack", 2, "by=rack: there is no rack"),
+    ("capacity --precision fp4", 2, "invalid choice: 'fp4'"),
     ("devices --phase idel", 2, "did you mean idle?"),
     ("devices --limit 0", 2, "limit=0: Expected `int` >= 1"),
     ("devices --limit x", 2, "invalid int value"),

@@ -6,19 +6,19 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fallow_collector.answers.completeness import incomplete
 from fallow_collector.answers.figures import Figures, figures, ineffective, sums
 from fallow_collector.answers.numbers import milliseconds, rfc3339
 from fallow_collector.fit.members import Members
 from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.fleet.roster import GroupKey
-from fallow_collector.idle import phase
 from fallow_collector.idle.capacity import CATEGORIES, SIZES, count, fragmentation, largest_blocks
 from fallow_collector.idle.engine import Engine
 from fallow_collector.idle.reasons import REASONS
 from fallow_collector.view import Snapshot
 from fallow_proto import api
 from fallow_proto.catalogue import find
-from fallow_proto.states import DeviceClass, Freshness
+from fallow_proto.states import DeviceClass
 
 Number = TypeVar("Number", int, float)
 
@@ -41,16 +41,6 @@ def capacity(
         density=api.DENSITY,
         groups=_groups(fleet, found, members),
     )
-
-
-def incomplete(fleet: Fleet, freshness: NDArray[np.uint8]) -> dict[str, int]:
-    """What the view lacks: devices that are silent or gone, and readers that may hide devices."""
-    tally = np.bincount(freshness, minlength=len(phase.FRESHNESSES))
-    missing = {str(word): int(tally[i]) for i, word in enumerate(phase.FRESHNESSES) if word is not Freshness.LIVE}
-    missing["reader_unusable"] = sum(
-        reader.state in ("failed", "stuck") for node in fleet.nodes for reader in node.readers
-    )
-    return {reason: number for reason, number in missing.items() if number}
 
 
 def oldest_ms(snapshot: Snapshot, found: Figures) -> int | None:

@@ -28,16 +28,16 @@ _UNMANAGED = phase.PHASES.index(Phase.UNMANAGED)
 class Figures:
     """n devices. rows: intp[n], of the fleet; group: int32[n], positions in fleet.groups.
 
-    assessed: of n devices. category: uint8[n], positions in CATEGORIES. memory_bytes, free_bytes: float64[n], NaN
-    unknown; idle_cores: float64[n], of live hosts, NaN of all others. peaks: by precision, float64[n]. reclaimable,
-    resident (memory or processes and no work), without_work: bool[n], no device in two of them nor idle beside.
+    assessed: of n devices. category: uint8[n], positions in CATEGORIES. free_bytes: float64[n], of idle accelerators
+    and of live hosts, idle_cores: float64[n], of live hosts; NaN of all others and where not known. peaks: by
+    precision, float64[n]. reclaimable, resident (memory or processes and no work), without_work: bool[n], no device in
+    two of them nor idle beside.
     """
 
     rows: NDArray[np.intp]
     group: NDArray[np.int32]
     assessed: Assessment
     category: NDArray[np.uint8]
-    memory_bytes: NDArray[np.float64]
     free_bytes: NDArray[np.float64]
     idle_cores: NDArray[np.float64]
     peaks: dict[str, NDArray[np.float64]]
@@ -63,29 +63,17 @@ def figures(
     assessed = Assessment(*(getattr(snapshot.assessment, field.name)[rows] for field in fields(Assessment)))
     live = assessed.freshness == LIVE
     category = categories(assessed)
-    group = fleet.group[rows]
     is_host = fleet.host[rows]
-    limit, power_limit = _current(fleet, rows, "memory_limit_bytes"), _current(fleet, rows, "power_limit_watts")
     room = _host_room(fleet, engine, rows, is_host & live)
-    reclaimable = waste.reclaimable(
-        (fleet.owned(rows) == _LEASED) & live, engine.still_s(rows, fleet.last_ms[rows]), _held_s(fleet, rows),
-        engine.in_force("reclaim_idle_s", rows), engine.in_force("reclaim_grace_s", rows),
-    )
+    reclaimable = _reclaimable(fleet, engine, rows, (fleet.owned(rows) == _LEASED) & live)
     resident = (assessed.phase == _UNMANAGED) & np.isin(assessed.occupancy, (phase.RESIDENT, phase.BRIEFLY_RESIDENT))
-    without_work = waste.without_work(
-        _current(fleet, rows, "utilization_ratio"), _current(fleet, rows, "compute_active_ratio"),
-        _current(fleet, rows, "power_watts"), engine.quiet_watts(rows, power_limit),
-        engine.in_force("utilization_on_ratio", rows), engine.in_force("compute_off_ratio", rows),
-    )
-    at_work = ~np.isin(category, (ABSENT, UNAVAILABLE, IDLE)) & live & ~is_host
+    at_work = ~np.isin(category, (ABSENT, UNAVAILABLE, IDLE)) & live & ~is_host & ~reclaimable & ~resident
     return Figures(
-        rows=rows, group=group, assessed=assessed, category=category,
-        memory_bytes=limit,
-        free_bytes=np.where(is_host, room[1], limit - _current(fleet, rows, "memory_usage_bytes")),
+        rows=rows, group=fleet.group[rows], assessed=assessed, category=category,
+        free_bytes=np.where(is_host, room[1], _free_bytes(fleet, rows, category == IDLE)),
         idle_cores=room[0],
-        peaks={precision: peaks(fleet.groups, group, power_limit, precision) for precision in precisions},
-        reclaimable=reclaimable, resident=resident,
-        without_work=without_work & at_work & ~reclaimable & ~resident,
+        peaks={precision: peaks(fleet, rows, precision) for precision in precisions},
+        reclaimable=reclaimable, resident=resident, without_work=_without_work(fleet, engine, rows, at_work),
     )
 
 
@@ -120,11 +108,45 @@ def sums(
     return list(zip(map(known, np.where(none, np.nan, total).tolist()), unknown.tolist(), strict=True))
 
 
-def _current(fleet: Fleet, rows: NDArray[np.intp], metric: str) -> NDArray[np.float64]:
-    """What counted at each device's newest reading."""
-    column = COLUMN[metric]
-    counts = fleet.good_until_ms[rows, column] >= fleet.last_ms[rows]
-    return np.where(counts, fleet.values[rows, column], np.nan)
+def current(fleet: Fleet, rows: NDArray[np.intp], *metrics: str) -> NDArray[np.float64]:
+    """float64[metrics, rows] of what counted at each device's newest reading."""
+    at = (rows[:, None], np.array([COLUMN[metric] for metric in metrics]))
+    counts = fleet.good_until_ms[at] >= fleet.last_ms[rows][:, None]
+    return np.where(counts, fleet.values[at], np.nan).T
+
+
+def _free_bytes(fleet: Fleet, rows: NDArray[np.intp], which: NDArray[np.bool_]) -> NDArray[np.float64]:
+    limit, used = current(fleet, rows[which], "memory_limit_bytes", "memory_usage_bytes")
+    free = np.full(len(rows), np.nan)
+    free[which] = limit - used
+    return free
+
+
+def _reclaimable(
+    fleet: Fleet, engine: Engine, rows: NDArray[np.intp], leased: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    some = rows[leased]
+    found = leased.copy()
+    found[leased] = waste.reclaimable(
+        engine.still_s(some, fleet.last_ms[some]), _held_s(fleet, some),
+        engine.in_force("reclaim_idle_s", some), engine.in_force("reclaim_grace_s", some),
+    )
+    return found
+
+
+def _without_work(
+    fleet: Fleet, engine: Engine, rows: NDArray[np.intp], at_work: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    some = rows[at_work]
+    utilization, compute, power, limit = current(
+        fleet, some, "utilization_ratio", "compute_active_ratio", "power_watts", "power_limit_watts"
+    )
+    found = at_work.copy()
+    found[at_work] = waste.without_work(
+        utilization, compute, power, engine.quiet_watts(some, limit),
+        engine.in_force("utilization_on_ratio", some), engine.in_force("compute_off_ratio", some),
+    )
+    return found
 
 
 def _held_s(fleet: Fleet, rows: NDArray[np.intp]) -> NDArray[np.float64]:

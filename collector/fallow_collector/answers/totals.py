@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fallow_collector.answers.capacity import incomplete, is_domestic, oldest_ms
-from fallow_collector.answers.figures import ABSENT, figures, sums
+from fallow_collector.answers.capacity import is_domestic, oldest_ms
+from fallow_collector.answers.completeness import incomplete
+from fallow_collector.answers.figures import ABSENT, current, figures, sums
 from fallow_collector.answers.numbers import rfc3339
 from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.fleet.roster import GroupKey
@@ -28,10 +29,11 @@ def totals(
     keys, key = _numbered([_key(group, names) for group in fleet.groups], found.group)
     seen = found.category != ABSENT
     peaks = found.peaks[precision]
+    [memory] = current(fleet, rows, "memory_limit_bytes")
     columns = zip(
         np.bincount(key[seen], minlength=len(keys)).tolist(),
         np.bincount(key[found.idle], minlength=len(keys)).tolist(),
-        sums(found.memory_bytes, seen, key, len(keys)),
+        sums(memory, seen, key, len(keys)),
         sums(found.free_bytes, found.idle, key, len(keys)),
         sums(peaks, seen, key, len(keys)),
         sums(peaks, found.idle, key, len(keys)),

@@ -58,11 +58,12 @@ def idle_power_max_watts(settings: Thresholds, reading: Reading) -> NDArray[np.f
 
 
 def quiet_watts(
-    state: NDArray[np.void], factor: float | NDArray[np.float64], most: NDArray[np.float64]
+    source: NDArray[np.uint8], floor_watts: NDArray[np.float64], factor: float | NDArray[np.float64],
+    most: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """The most that each device draws while quiet: `factor` of its floor, else `most`, the end of its idle range."""
-    learned = np.isin(state["floor_source"], (FloorSource.LEARNED, FloorSource.ACCEPTED))
-    return np.where(learned, factor * state["floor_watts"], most)
+    learned = np.isin(source, (FloorSource.LEARNED, FloorSource.ACCEPTED))
+    return np.where(learned, factor * floor_watts, most)
 
 
 def fit(histograms: NDArray[np.float32], top: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -169,7 +169,10 @@ class Engine:
         of_model = self._idle_power[rows]
         by_limit = self.in_force("idle_power_max_ratio", rows) * power_limit_watts
         most = np.where(np.isnan(of_model), by_limit, of_model)
-        return baseline.quiet_watts(self.state[rows], self.in_force("power_quiet_factor", rows), most)
+        return baseline.quiet_watts(
+            self.state["floor_source"][rows], self.state["floor_watts"][rows],
+            self.in_force("power_quiet_factor", rows), most,
+        )
 
     def assess(self, count: int, presence: Presence) -> Assessment:
         every = slice(count)

@@ -128,7 +128,9 @@ class _Activity:
         self.floor: Floats = np.where(learned, state["floor_watts"], prior)
         self.power_known: Bools = np.isfinite(power) & np.isfinite(self.floor)
         # The prior is the upper end of the model's idle range already, a floor its lower end.
-        limit = baseline.quiet_watts(state, settings.power_quiet_factor, prior)
+        limit = baseline.quiet_watts(
+            state["floor_source"], state["floor_watts"], settings.power_quiet_factor, prior
+        )
         power_quiet = ~self.power_known | (power <= limit)
         self.power_active: Bools = self.power_known & (power >= settings.power_active_factor * self.floor)
         util_quiet = np.isnan(util) | (util <= settings.utilization_off_ratio)

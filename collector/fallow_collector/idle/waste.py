@@ -11,13 +11,13 @@ Floats = NDArray[np.float64]
 Number = float | Floats
 
 
-def reclaimable(leased: Bools, still_s: Floats, held_s: Floats, idle_s: Number, grace_s: Number) -> Bools:
-    """Leased and live devices on which neither they nor their holders did anything for idle_s after the grace.
+def reclaimable(still_s: Floats, held_s: Floats, idle_s: Number, grace_s: Number) -> Bools:
+    """Of leased devices, whether neither they nor their holders did anything for idle_s after the grace.
 
     still_s: of the unbroken rest up to the newest reading; held_s: from when it was leased to that reading, NaN not
     known.
     """
-    resting: Bools = leased & (np.minimum(still_s, held_s - grace_s) >= idle_s)
+    resting: Bools = np.minimum(still_s, held_s - grace_s) >= idle_s
     return resting
 
 

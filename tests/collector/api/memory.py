@@ -226,17 +226,21 @@ def _words(group: api.Group, names: Sequence[str]) -> dict[str, object]:
 
 def _total(groups: list[api.Group], names: Sequence[str], precision: str) -> api.Total:
     words = _words(groups[0], names)
-    idle_flops = [group.idle_flops[precision] for group in groups]
-    peak = api.Peak(
-        flops=None if all(one.flops is None for one in idle_flops) else sum(one.flops or 0.0 for one in idle_flops),
-        unknown=sum(one.unknown for one in idle_flops),
-    )
+    peaks = [(peak_flops(group.vendor, group.model, precision), group) for group in groups]
     return api.Total(
         device_class=words.pop("class"), **words, devices=sum(group.seen for group in groups),
         idle=sum(group.idle for group in groups), memory_bytes=640 * GIB, memory_unknown=0,
         idle_memory_bytes=sum(group.idle_memory_bytes or 0.0 for group in groups),
-        idle_memory_unknown=sum(group.idle_memory_unknown for group in groups), flops=peak, idle_flops=peak,
+        idle_memory_unknown=sum(group.idle_memory_unknown for group in groups),
+        flops=_sum([(peak, group.seen) for peak, group in peaks]),
+        idle_flops=_sum([(peak, group.idle) for peak, group in peaks]),
     )
+
+
+def _sum(peaks: list[tuple[float, int]]) -> api.Peak:
+    unknown = sum(devices for peak, devices in peaks if isnan(peak))
+    known = [peak * devices for peak, devices in peaks if not isnan(peak)]
+    return api.Peak(flops=sum(known) if known or not unknown else None, unknown=unknown)
 
 
 def _group(ones: list[api.Device], precisions: Sequence[str]) -> api.Group:
@@ -258,11 +262,7 @@ def _group(ones: list[api.Device], precisions: Sequence[str]) -> api.Group:
         largest_block=api.Block(node=max(idle_by_node.values(), default=0), link=None if idle else 0, rack=None),
         idle_memory_bytes=sum((one.memory_limit_bytes or 0.0) - (one.memory_usage_bytes or 0.0) for one in idle),
         idle_memory_unknown=0,
-        idle_flops={
-            precision: api.Peak(flops=None, unknown=len(idle)) if isnan(flops)
-            else api.Peak(flops=flops * len(idle), unknown=0)
-            for precision, flops in peak.items()
-        },
+        idle_flops={precision: _sum([(flops, len(idle))]) for precision, flops in peak.items()},
         ineffective=api.Ineffective(
             idle=len(idle), leased_idle=0, resident=0, busy_without_work=0, of=used,
             ratio=len(idle) / used if used else None,

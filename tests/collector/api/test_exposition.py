@@ -52,6 +52,26 @@ def test_capacity_by_phase_adds_up_to_what_was_seen() -> None:
         assert seen == sum(s.value for s in of_group if s.name == "fallow_capacity_devices")
 
 
+def test_capacity_says_what_it_is_worth_and_leaves_out_what_is_not_known() -> None:
+    samples = list(capacity_samples(MemoryAnswers().capacity(Where())))
+
+    def values(name: str, vendor: str) -> dict[str, float]:
+        """By the label that only this family has."""
+        own = ("precision", "size", "within", "kind")
+        return {
+            next((s.labels[label] for label in own if label in s.labels), ""): s.value
+            for s in samples if s.name == f"fallow_capacity_{name}" and s.labels["vendor"] == vendor
+        }
+
+    assert values("idle_flops", "nvidia") == {"fp16": 6 * 989e12, "fp32": 6 * 67e12}
+    assert values("idle_flops", "intel") == {}
+    assert values("idle_flops_unknown_devices", "intel") == {"fp16": 1, "fp32": 1}
+    assert values("fragmentation_ratio", "nvidia") == {"1": 0, "2": 0, "4": 1 - 4 / 6, "8": 1}
+    assert values("largest_block_devices", "nvidia") == {"node": 6}
+    assert values("ineffective_devices", "nvidia")["idle"] == 6
+    assert all(s.labels["density"] == "dense" for s in samples if s.name == "fallow_capacity_idle_flops")
+
+
 def test_capacity_says_how_old_and_how_complete_it_is() -> None:
     answers = MemoryAnswers()
     by_name = {s.name: s.value for s in capacity_samples(answers.capacity(Where()))}

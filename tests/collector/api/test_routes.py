@@ -24,6 +24,37 @@ def test_capacity_keeps_its_identities_and_spells_class(http: httpx.Client) -> N
     assert {group["class"] for group in answer["groups"]} == {"intelligent", "general"}
 
 
+def test_capacity_shows_flops_at_the_precisions_asked_for(http: httpx.Client) -> None:
+    shown = http.get("/api/v1/capacity", params={"vendor": "nvidia"}).json()
+    [group] = shown["groups"]
+    assert (shown["density"], group["domestic"]) == ("dense", False)
+    assert group["idle_flops"] == {
+        "fp16": {"flops": 6 * 989e12, "unknown": 0}, "fp32": {"flops": 6 * 67e12, "unknown": 0},
+    }
+    [group] = http.get("/api/v1/capacity", params={"vendor": "nvidia", "precision": "fp8,int8"}).json()["groups"]
+    assert set(group["idle_flops"]) == {"fp8", "int8"}
+
+
+def test_totals_are_by_class_and_what_was_asked_for(http: httpx.Client) -> None:
+    answer = http.get("/api/v1/totals", params={"by": "site", "precision": "fp32"}).json()
+    assert (answer["by"], answer["precision"], answer["density"]) == (["class", "site"], "fp32", "dense")
+    assert [(row["class"], row["site"]) for row in answer["totals"]] == [("general", "south"), ("intelligent", "north")]
+    assert "vendor" not in answer["totals"][0]
+    assert answer["totals"][0]["idle_flops"] == {"flops": None, "unknown": 1}
+
+
+@pytest.mark.parametrize(("path", "message"), [
+    ("/api/v1/totals?by=rack", "by=rack: there is no rack; expected one of site, class, vendor, model, domestic"),
+    ("/api/v1/totals?precision=fp4", "precision=fp4: there is no fp4"),
+    ("/api/v1/totals?precision=fp16,fp32", "precision=fp16,fp32: there is no fp16,fp32"),
+    ("/api/v1/capacity?precision=half", "precision=half: there is no half"),
+])
+def test_a_sum_that_there_is_not_says_which_there_are(http: httpx.Client, path: str, message: str) -> None:
+    answer = http.get(path)
+    assert answer.status_code == 400
+    assert message in answer.json()["detail"]
+
+
 def test_what_is_not_known_is_null(http: httpx.Client) -> None:
     device = http.get(f"/api/v1/devices/{UNREAD}").json()["device"]
     assert device["power_watts"] is None

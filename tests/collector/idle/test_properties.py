@@ -9,16 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from fallow_collector.answers import capacity
+from fallow_collector.answers import capacity, totals
 from fallow_collector.fit.members import members
 from fallow_collector.fleet.arrival import Arrival
 from fallow_collector.idle.settings import IdleSettings
-from fallow_collector.view import View
+from fallow_collector.view import Snapshot, View
+from fallow_proto import api
 from fallow_proto.catalogue import PRECISIONS
 from fallow_proto.v1 import telemetry_pb2 as pb
 from tests.collector.watching import BUSY, GIB, HOLDING, HOST, IDLE, NAN, Watched, device
 
-QUICK = IdleSettings(confirm_s=6.0, confirm_readings=4, conflict_s=3.0, unmanaged_s=3.0, frozen_s=3.0, evidence_s=20.0)
+QUICK = IdleSettings(
+    confirm_s=6.0, confirm_readings=4, conflict_s=3.0, unmanaged_s=3.0, frozen_s=3.0, evidence_s=20.0,
+    reclaim_idle_s=5.0, reclaim_grace_s=2.0,
+)
 
 KINDS = {
     "idle": IDLE,
@@ -167,7 +171,7 @@ class Accounts(RuleBasedStateMachine):
           which=st.integers(0, 5))
     def read(self, kinds: list[str], times: int, which: int) -> None:
         node = self.nodes[which % len(self.nodes)]
-        readings = [HOST if d.device_class == "general" else KINDS[k]
+        readings = [HOST if d.device_class == "general" else {**KINDS[k], "processes_cpu_seconds_total": 5.0}
                     for d, k in zip(node.devices, kinds, strict=False)]
         for _ in range(times):
             self._pass(1.0)
@@ -200,11 +204,18 @@ class Accounts(RuleBasedStateMachine):
     def declare(self, uuid: str, device_class: str) -> None:
         self.first.fleet.declare(uuid, "a", "s1", "nvidia", "x", device_class)
 
-    @rule(row=st.integers(0, 9), allocation=st.integers(0, 3), service=st.integers(0, 3))
-    def commit(self, row: int, allocation: int, service: int) -> None:
+    @rule(row=st.integers(0, 9), allocation=st.integers(0, 3), imported=st.sampled_from([0, 0, 2, 4]),
+          service=st.integers(0, 3))
+    def commit(self, row: int, allocation: int, imported: int, service: int) -> None:
         fleet = self.first.fleet
         if row < fleet.count:
-            fleet.allocation[row], fleet.service[row] = allocation, service
+            fleet.allocation[row], fleet.imported[row], fleet.service[row] = allocation, imported, service
+            fleet.allocated_at[row] = self.first.now
+
+    @rule(times=st.integers(6, 12), which=st.integers(0, 5))
+    def rest(self, times: int, which: int) -> None:
+        node = self.nodes[which % len(self.nodes)]
+        self.read(["idle"] * len(node.devices), times, which)
 
     @rule(uuid=st.sampled_from(["a0", "n1g0", "never"]))
     def retire(self, uuid: str) -> None:
@@ -227,9 +238,50 @@ class Accounts(RuleBasedStateMachine):
             )
             assert sum(g.unavailable_by.values()) == g.unavailable
             assert all(int(size) * number <= g.idle for size, number in g.slots.items())
+            assert all(
+                share == (1 - int(size) * g.slots[size] / g.idle if g.idle else 0.0)
+                for size, share in g.fragmentation.items()
+            )
+            blocks = (g.largest_block.node, g.largest_block.link, g.largest_block.rack)
+            assert all(block is None or bool(g.idle) <= block <= g.idle for block in blocks)
+            assert g.largest_block.node is not None
+            assert g.idle_memory_unknown <= g.idle
+            for peak in g.idle_flops.values():
+                assert peak.unknown <= g.idle
+                assert (peak.flops is None) == (0 < peak.unknown == g.idle)
+            waste = g.ineffective
+            assert (waste.idle, waste.leased_idle, waste.of) == (g.idle, g.reclaimable, g.seen - g.unavailable)
+            assert waste.leased_idle <= g.leased
+            assert waste.resident <= g.unmanaged
+            done_nothing = waste.idle + waste.leased_idle + waste.resident + waste.busy_without_work
+            assert done_nothing <= waste.of
+            assert waste.ratio == (done_nothing / waste.of if waste.of else None)
             assert min(g.declared, g.undeclared, g.seen, g.absent, g.idle) >= 0
         assert sum(g.seen + g.absent for g in answer.groups) == int(snapshot.counted.sum())
         assert answer.complete == (not answer.incomplete_by)
+        self.totals_add_up_to_the_groups(answer, snapshot)
+
+    def totals_add_up_to_the_groups(self, answer: api.Capacity, snapshot: Snapshot) -> None:
+        fleet = self.first.fleet
+        for by in (), ("site",), ("vendor", "domestic"), api.TOTAL_KEYS:
+            summed = totals.totals(
+                fleet, self.first.engine, snapshot, "e", np.ones(fleet.count, dtype=np.bool_), by, "fp16"
+            )
+            rows = summed.totals
+            words = [tuple(getattr(r, "device_class" if n == "class" else n) for n in summed.by) for r in rows]
+            assert len(set(words)) == len(words)
+            for device_class in {row.device_class for row in rows} | {g.device_class for g in answer.groups}:
+                of_class = [row for row in rows if row.device_class == device_class]
+                groups = [g for g in answer.groups if g.device_class == device_class]
+                assert sum(row.devices for row in of_class) == sum(g.seen for g in groups)
+                assert sum(row.idle for row in of_class) == sum(g.idle for g in groups)
+                assert sum(row.idle_flops.unknown for row in of_class) == sum(
+                    g.idle_flops["fp16"].unknown for g in groups
+                )
+                assert sum(row.idle_flops.flops or 0.0 for row in of_class) == sum(
+                    g.idle_flops["fp16"].flops or 0.0 for g in groups
+                )
+                assert all(row.idle <= row.devices and row.flops.unknown <= row.devices for row in of_class)
 
 
 Accounts.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
