@@ -104,8 +104,10 @@ def _columns(roster: Roster, entries: list[Entry]) -> _Columns:
     nodes = [None if entry.device else roster.node(entry.node) for entry in entries]
     rows = [roster.find(entry.device) if entry.device else None for entry in entries]
     return _Columns(
-        *(np.array([getattr(entry, name) for entry in entries], dtype=np.float64)
-          for name in ("from_s", "until_s", "start", "end")),
+        from_s=np.array([entry.from_s for entry in entries], dtype=np.float64),
+        until_s=np.array([entry.until_s for entry in entries], dtype=np.float64),
+        start=np.array([entry.start for entry in entries], dtype=np.float64),
+        end=np.array([entry.end for entry in entries], dtype=np.float64),
         code=np.array([entry.code for entry in entries], dtype=np.uint8),
         node=np.array([NOBODY if node is None else node.number for node in nodes], dtype=np.int32),
         row=np.array([NOBODY if row is None else row for row in rows], dtype=np.int32),
