@@ -88,7 +88,8 @@ class Racer:
                 await asyncio.sleep(0.1 + self._random.random() * 0.2)
                 continue
             found = answer.json()
-            self._write("answer", to=what, status=answer.status_code, code=found.get("code"))
+            took_s = time.monotonic() - sent
+            self._write("answer", to=what, status=answer.status_code, code=found.get("code"), took_s=took_s)
             if answer.status_code == 503 and time.monotonic() < deadline:
                 await asyncio.sleep(0.2)
                 continue

@@ -20,11 +20,13 @@ class Claim(NamedTuple):
 class Verdict(NamedTuple):
     leases: int
     answers: Counter[str]
+    slowest_s: float
     faults: list[str]
 
 
 def judge(lines: Iterable[str]) -> Verdict:
     answers: Counter[str] = Counter()
+    slowest_s = 0.0
     faults: list[str] = []
     owned: dict[tuple[str, str], Claim] = {}
     released: dict[str, float] = {}
@@ -33,6 +35,7 @@ def judge(lines: Iterable[str]) -> Verdict:
         match entry["what"]:
             case "answer":
                 answers[f"{entry['to']} {entry['status']} {entry['code'] or ''}".strip()] += 1
+                slowest_s = max(slowest_s, entry["took_s"])
             case "own":
                 _take(owned, entry, faults)
             case "release":
@@ -41,10 +44,12 @@ def judge(lines: Iterable[str]) -> Verdict:
                 faults.append(f"one key made two leases: {entry['lease']} and {entry['also']}")
     claims: dict[str, list[Claim]] = defaultdict(list)
     for (device, lease), claim in owned.items():
-        claims[device].append(claim._replace(end=min(claim.end, released.get(lease, claim.end))))
+        claim = claim._replace(end=min(claim.end, released.get(lease, claim.end)))
+        if claim.start < claim.end:  # else the answer came when its TTL was over
+            claims[device].append(claim)
     for device, of_device in claims.items():
         faults += _overlaps(device, sorted(of_device, key=lambda claim: claim.start))
-    return Verdict(len({lease for _, lease in owned}), answers, faults)
+    return Verdict(len({lease for _, lease in owned}), answers, slowest_s, faults)
 
 
 def _take(owned: dict[tuple[str, str], Claim], entry: dict[str, Any], faults: list[str]) -> None:

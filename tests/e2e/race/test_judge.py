@@ -34,3 +34,7 @@ def test_tokens_that_do_not_rise_are_found() -> None:
 
 def test_one_key_with_two_leases_is_found() -> None:
     assert len(faults({"what": "same", "lease": "a", "also": "b"})) == 1
+
+
+def test_an_answer_that_came_after_its_time_gave_nothing() -> None:
+    assert faults(own("b", 2, 6, 9), own("a", 1, 7, 5)) == []
