@@ -71,7 +71,8 @@ class Board:
     def reach(self) -> NDArray[np.bool_]:
         """bool[count], the devices that an entry concerns, now or in a window to come."""
         columns = self._of_roster()
-        return self._spread(columns, np.ones(len(columns.code), dtype=np.bool_)) != 0
+        reached: NDArray[np.bool_] = self._spread(columns, np.ones(len(columns.code), dtype=np.bool_)) != 0
+        return reached
 
     def on_device(self, row: int) -> list[Entry]:
         """What stands on a device: its own entries, its node's and, of a partition, its parent's."""
