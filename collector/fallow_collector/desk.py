@@ -70,7 +70,7 @@ class Desk:
         self._clock = Clock.resumed(standing.clock, now)
         self._ledger = Ledger(
             engine.settings.reserve_ttl_s, engine.settings.release_stuck_s,
-            map(self._clock.lease_of, rows), standing.last_token,
+            map(self._clock.lease_of, rows), standing.last_token, around.wall(),
         )
         self._commits = Commits(file, self._standing)
         self._fleet = fleet

@@ -26,12 +26,14 @@ FAILED_FAST_S = 120.0
 
 
 class Ledger:
-    """reserve_ttl_s: of a reservation that does not say. stuck_s: how long a device may be in use after its lease."""
+    """reserve_ttl_s: of a reservation that does not say. stuck_s: how long a device may be in use after its lease. wall:
+    at the start."""
 
     def __init__(
-        self, reserve_ttl_s: float, stuck_s: float, leases: Iterable[Lease] = (), last_token: int = 0
+        self, reserve_ttl_s: float, stuck_s: float, leases: Iterable[Lease] = (), last_token: int = 0,
+        wall: float = 0.0,
     ) -> None:
-        self.tokens = Tokens(last_token)
+        self.tokens = Tokens(last_token, wall)
         self._reserve_ttl_s = min(reserve_ttl_s, HOLD_MAX_S)
         self._stuck_s = stuck_s
         self._book = Book(leases)
@@ -51,8 +53,10 @@ class Ledger:
         return [lease for lease in self._book if lease.state is not State.ENDED]
 
     def current(self, lease: Lease) -> Lease:
-        """What became of it; itself if it is forgotten."""
-        return self._book.get(lease.lease_id) or lease
+        """What became of it."""
+        return self._book.get(lease.lease_id) or replace(
+            lease, state=State.ENDED, open=frozenset(), why=lease.why or "so long ago that nothing else is known of it"
+        )
 
     def allocations(self) -> Iterator[tuple[str, Allocation]]:
         """Every device that is not free, by uuid."""

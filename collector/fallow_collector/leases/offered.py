@@ -80,9 +80,8 @@ def _overlapping(fleet: Fleet, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Partitions whose parent is somebody's, and devices that are there as partitions or have one that is held."""
     parents = fleet.parent[rows]
     parts = parents != NOBODY
-    overlapping = parts.copy()
+    overlapping: NDArray[np.bool_] = parts.copy()
     overlapping[parts] = fleet.owned(parents[parts]) != FREE
     children = np.flatnonzero(fleet.parent[: fleet.count] != NOBODY)
     children = children[fleet.present[children] | (fleet.owned(children) != FREE)]
-    overlapping[np.isin(rows, fleet.parent[children])] = True
-    return overlapping
+    return np.logical_or(overlapping, np.isin(rows, fleet.parent[children]))

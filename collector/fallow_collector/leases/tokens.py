@@ -11,8 +11,10 @@ it would use up the tokens of the whole fleet."""
 
 
 class Tokens:
-    def __init__(self, last: int = 0) -> None:
-        self.last = last
+    """wall: unix seconds at the start; a clock that is set back after it lowers nothing."""
+
+    def __init__(self, last: int = 0, wall: float = 0.0) -> None:
+        self.last = max(last, int(wall * 1000))
 
     def issue(self, wall: float) -> int:
         """The token of a new lease. wall: unix seconds."""

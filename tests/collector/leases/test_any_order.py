@@ -52,7 +52,7 @@ class Holders(RuleBasedStateMachine):
         self.file._connection.execute("PRAGMA synchronous = OFF")  # no power fails here, and steps are many
         rows, standing = self.file.load()
         self.clock = Clock.resumed(standing.clock, self.now)
-        self.ledger = Ledger(30.0, 1e9, map(self.clock.lease_of, rows), standing.last_token)
+        self.ledger = Ledger(30.0, 1e9, map(self.clock.lease_of, rows), standing.last_token, self.wall)
 
     def teardown(self) -> None:
         self.file.close()
@@ -180,10 +180,10 @@ class Holders(RuleBasedStateMachine):
         self.file.close()
         for path in Path(self.folder.name).glob(f"{FILE.name}*"):
             path.unlink()
+        self.wall = max(self.wall, max(self.tokens.values(), default=0) / 1000 + 1)
         self.open()
         self.told.clear()
         self.keys.clear()
-        self.wall = max(self.wall, max(self.tokens.values(), default=0) / 1000 + 1)
         for node in ("n1", "n2"):
             self.hello(node)
         self.before = self.allocations()

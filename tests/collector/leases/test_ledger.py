@@ -228,6 +228,20 @@ def test_a_silent_device_stays_releasing_for_ever() -> None:
 # --- tokens and fences ---
 
 
+def test_a_clock_that_is_set_back_after_the_start_lowers_no_token_even_when_the_file_was_lost() -> None:
+    book = Ledger(reserve_ttl_s=30.0, stuck_s=600.0, wall=WALL)
+    assert reserve(book, wall=WALL - 1e6)[0].token > int(WALL * 1000)
+
+
+def test_of_a_lease_that_is_forgotten_nobody_believes_that_it_goes_on() -> None:
+    book = ledger()
+    lease, _ = reserve(book)
+    book.release(lease.lease_id, ALICE.caller, claim(lease), 110.0)
+    book.seen(["g0"], [], 111.0)
+    book.expire(1000.0)
+    assert book.current(lease).state is State.ENDED
+
+
 def test_tokens_rise_when_the_wall_clock_jumps_back_and_forth() -> None:
     book = ledger()
     tokens = [
