@@ -26,8 +26,8 @@ FAILED_FAST_S = 120.0
 
 
 class Ledger:
-    """reserve_ttl_s: of a reservation that does not say. stuck_s: how long a device may be in use after its lease. wall:
-    at the start."""
+    """reserve_ttl_s: of a reservation that does not say. stuck_s: how long a device may be in use after its lease.
+    wall: at the start."""
 
     def __init__(
         self, reserve_ttl_s: float, stuck_s: float, leases: Iterable[Lease] = (), last_token: int = 0,
