@@ -27,7 +27,7 @@ MODELS = (("nvidia", "NVIDIA A100-SXM4-80GB", 80 * GIB), ("ascend", "910B3", 64 
 
 def run() -> None:
     """Delay of fit: of the first answer from a snapshot, which makes the columns, and of one more from the same."""
-    fleet, engine = _fleet()
+    fleet, engine = large_fleet()
     view = View(fleet, engine, lambda: 1000.0, time.time)
     fitter = Fitter(fleet, view)
     began = time.perf_counter()
@@ -72,7 +72,7 @@ def _quantiles(delays: list[float]) -> str:
     return f"p50 {1000 * p50:.1f} ms, p99 {1000 * p99:.1f} ms"
 
 
-def _fleet() -> tuple[Fleet, Engine]:
+def large_fleet() -> tuple[Fleet, Engine]:
     """A fleet whose arrays are written directly: what devices say, and what is judged of it."""
     engine = Engine(IdleSettings())
     fleet = Fleet(engine, WITNESSES)
