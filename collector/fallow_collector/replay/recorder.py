@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fallow_collector.fleet.arrival import Arrival
 from fallow_collector.fleet.layouts import BoundBlock
 from fallow_collector.fleet.roster import ARRAYS
+from fallow_collector.idle import baseline
 from fallow_collector.idle.state import STATE
 from fallow_collector.replay import frames
 from fallow_collector.replay.frames import Frame, encoded
@@ -24,6 +25,8 @@ ROWS = 2048  # of the state in one frame, of some 1.5 KB each
 OWNERS = ("allocation", "imported", "service", "ledger", "allocated_at")
 """Arrays that anybody may write into: what differs is found before each snapshot, which alone looks at them."""
 
+HISTOGRAM = baseline.empty(0).shape[1]  # numbers in one
+
 COMPLETE = "complete"
 TOO_SLOW = "the reader was too slow: more waited for it than there is room for"
 
@@ -31,7 +34,7 @@ TOO_SLOW = "the reader was too slow: more waited for it than there is room for"
 def dtypes() -> dict[str, str]:
     """Of the arrays whose bytes a recording holds."""
     return {
-        "state": str(STATE.descr), "shown": str(SHOWN.descr),
+        "state": str(STATE.descr), "histogram": str(HISTOGRAM), "shown": str(SHOWN.descr),
         "fleet": " ".join(f"{name}:{kind}:{width}" for name, kind, width, _ in ARRAYS),
     }
 

@@ -14,12 +14,12 @@ from fallow_collector.fleet.arrival import Arrival, Values
 from fallow_collector.fleet.layouts import BoundBlock
 from fallow_collector.fleet.registry import Identity
 from fallow_collector.fleet.roster import ARRAYS
-from fallow_collector.idle import baseline, phase
+from fallow_collector.idle import phase
 from fallow_collector.idle.reasons import names
 from fallow_collector.idle.state import STATE, WITNESSES
 from fallow_collector.replay import frames
 from fallow_collector.replay.frames import BadRecording, Frame
-from fallow_collector.replay.recorder import OWNERS, dtypes
+from fallow_collector.replay.recorder import HISTOGRAM, OWNERS, dtypes
 from fallow_collector.replay.taped import TapedEngine, TapedFleet
 from fallow_collector.view import Snapshot, View
 from fallow_collector.watch.shown import OCCUPANCIES, SHOWN, grown, records
@@ -119,7 +119,7 @@ class _Player:
         )
         self.engine.load({
             "state": _column([rows.engine["state"] for rows in pieces], STATE, 0),
-            "histogram": _column([rows.engine["histogram"] for rows in pieces], "f4", baseline.BINS + 1),
+            "histogram": _column([rows.engine["histogram"] for rows in pieces], "f4", HISTOGRAM),
         })
         self._expected = {
             name: _column([rows.shown[name] for rows in pieces], SHOWN[name], 0) for name in SHOWN.names or ()
