@@ -49,11 +49,12 @@ class Now(NamedTuple):
 
     jobs: Jobs
     elapsed_s: Floats  # since the job started; negative while free
-    worked_s: Floats  # power share times seconds of all jobs since the schedule began
+    drawn_s: Floats  # power share times seconds of all jobs since the schedule began
+    worked_s: Floats  # the same of the jobs that do not only hold memory
 
 
 class Schedule:
-    """gangs: int64[g], numbers that are unique in the fleet. since: unix seconds, where the work done starts at 0."""
+    """gangs: int64[g], numbers that are unique in the fleet. since: unix seconds, where drawn_s and worked_s start at 0."""
 
     def __init__(self, gangs: Numbers, seed: int, since: float) -> None:
         self._gangs = gangs
@@ -62,9 +63,9 @@ class Schedule:
         self._period_s = SHORTEST_PERIOD_S * (LONGEST_PERIOD_S / SHORTEST_PERIOD_S) ** own[:, 0]
         self._offset_s = self._period_s * own[:, 1]
         self._first, into = self._period(np.arange(len(gangs)), np.full(len(gangs), since))
-        self._done = np.zeros((len(gangs), 1))  # work before each period
+        self._done = np.zeros((len(gangs), 1, 2))  # drawn and worked before each period
         jobs = self._draw(np.arange(len(gangs)), self._first)
-        self._skipped = jobs.power * np.maximum(into - jobs.start_s, 0.0)  # of the first period, before `since`
+        self._skipped = _done(jobs, into - jobs.start_s)  # of the first period, before `since`
 
     def at(self, gang: Numbers, time: Floats) -> Now:
         """gang: positions in `gangs`; time: unix seconds of each, not before `since` of the schedule."""
@@ -73,8 +74,8 @@ class Schedule:
         elapsed = into - jobs.start_s
         column = period - self._first[gang]
         self._reach(int(column.max(initial=0)))
-        worked = self._done[gang, column] + jobs.power * np.maximum(elapsed, 0.0) - self._skipped[gang]
-        return Now(jobs, elapsed, worked)
+        done = self._done[gang, column] + _done(jobs, elapsed) - self._skipped[gang]
+        return Now(jobs, elapsed, drawn_s=done[:, 0], worked_s=done[:, 1])
 
     def free(self, gang: int, start: float, end: float) -> list[tuple[float, float]]:
         """When a gang has no job, within start..end, in order; neighbouring stretches are one."""
@@ -115,9 +116,15 @@ class Schedule:
         )
 
     def _reach(self, column: int) -> None:
-        """Know the work done before each period up to this one."""
+        """Know what was drawn and worked before each period up to this one."""
         everyone = np.arange(len(self._gangs))
         while self._done.shape[1] <= column:
             jobs = self._draw(everyone, self._first + self._done.shape[1] - 1)
-            whole = jobs.power * (self._period_s - jobs.start_s)
-            self._done = np.column_stack([self._done, self._done[:, -1] + whole])
+            whole = _done(jobs, self._period_s - jobs.start_s)
+            self._done = np.concatenate([self._done, self._done[:, -1:] + whole[:, None]], axis=1)
+
+
+def _done(jobs: Jobs, elapsed_s: Floats) -> Floats:
+    """[n, 2], drawn_s and worked_s of Now, of these jobs alone; elapsed_s: negative before they start."""
+    drawn = jobs.power * np.maximum(elapsed_s, 0.0)
+    return np.column_stack([drawn, np.where(jobs.held, 0.0, drawn)])

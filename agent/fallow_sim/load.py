@@ -98,7 +98,7 @@ class Load:
 
     def _counters(self, devices: Numbers, time: Floats, now: Now) -> NDArray[np.float64]:
         worked = now.worked_s
-        joules = self._floor_watts[devices] * (time - self._since) + self._range_watts[devices] * worked
+        joules = self._floor_watts[devices] * (time - self._since) + self._range_watts[devices] * now.drawn_s
         energy = np.floor(joules * 1e3) / 1e3  # drivers count millijoules
         io_receive, io_transmit, link = np.floor(2e8 * worked), np.floor(1.5e8 * worked), np.floor(2e10 * worked)
         return _columns(len(devices), (

@@ -89,6 +89,21 @@ def test_counters_never_fall() -> None:
     assert (np.diff(np.array(said), axis=0) >= 0).all()
 
 
+def test_a_job_moves_bytes_while_it_works_and_one_that_only_holds_memory_moves_none() -> None:
+    """Else a lease of it would never be seen to stand still."""
+    fleet, every = load(), np.arange(400)
+    said = [fleet.at(every, np.full(400, START + 600.0 + 10.0 * step)) for step in range(6)]
+    moved = np.array([
+        [one.counters[:, COUNTERS.index(f"{wire}_{way}_bytes_total")] for one in said]
+        for wire in ("io", "link") for way in ("receive", "transmit")
+    ])
+    used = np.array([one.gauges[:, GAUGES.index("utilization_ratio")] for one in said])
+    held = np.array([one.gauges[:, GAUGES.index("processes")] for one in said]).all(axis=0) & ~used.any(axis=0)
+    assert held.sum() > 5
+    assert (np.diff(moved, axis=1)[:, :, held] == 0).all()
+    assert (np.diff(moved, axis=1)[:, :, used.all(axis=0)] > 0).all()
+
+
 def test_a_job_uses_its_host_while_it_lasts_and_one_that_only_holds_memory_only_while_it_loads() -> None:
     fleet, every = load(), np.arange(400)
     before, after = (fleet.at(every, np.full(400, START + 600.0 + second)) for second in (0.0, 20.0))
