@@ -85,6 +85,13 @@ class EventKind(StrEnum):
     SPOOL_DROPPED = "spool_dropped"
     SPOOL_UNUSABLE = "spool_unusable"  # its disk cannot be used: what waits is in memory, and ends with the agent
     CLOCK_STEPPED = "clock_stepped"
+    # What drivers and the kernel say; `code` is the vendor's number
+    XID = "xid"  # NVIDIA, of a device
+    SXID = "sxid"  # NVIDIA, of an NVSwitch
+    DEVICE_FAULT = "device_fault"  # other vendors' faults with a code
+    KERNEL_MESSAGE = "kernel_message"  # a line of the kernel's log that a rule knows
+    DRIVER_UNLOADED = "driver_unloaded"
+    DRIVER_LOADED = "driver_loaded"
     # What the collector itself did or found
     LEASE_EXPIRED = "lease_expired"
     RELEASE_STUCK = "release_stuck"  # a lease has ended, and its device is still in use

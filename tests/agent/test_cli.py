@@ -51,8 +51,8 @@ def test_a_mistake_in_the_configuration_is_named_and_the_exit_status_is_1(tmp_pa
         done = run("--config", path, *what)
         assert done.returncode == 1
         assert done.stderr == (
-            f"{path}: unknown key intervall_s; expected one of collector, insecure, interval_s, kubernetes, node, rack, "
-            "readers, site, spool, tls; did you mean interval_s?\n"
+            f"{path}: unknown key intervall_s; expected one of collector, insecure, interval_s, kubernetes, node, "
+            "rack, readers, site, spool, tls; did you mean interval_s?\n"
         )
 
 

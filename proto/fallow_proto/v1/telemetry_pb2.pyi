@@ -618,6 +618,8 @@ class Event(_message.Message):
     FIRST_MS_FIELD_NUMBER: _builtins.int
     LAST_MS_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     id: _builtins.str
     """unique in its epoch"""
@@ -629,6 +631,10 @@ class Event(_message.Message):
     first_ms: _builtins.int
     last_ms: _builtins.int
     message: _builtins.str
+    code: _builtins.int
+    """the vendor's number of it: of an Xid, an SXid, a DCMI event"""
+    source: _builtins.str
+    """who said so: "nvml", "kernel", "dcmi"; empty: the agent itself"""
     def __init__(
         self,
         *,
@@ -640,12 +646,16 @@ class Event(_message.Message):
         first_ms: _builtins.int = ...,
         last_ms: _builtins.int = ...,
         message: _builtins.str = ...,
+        code: _builtins.int | None = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_code", b"_code", "code", b"code"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "device", b"device", "first_ms", b"first_ms", "id", b"id", "kind", b"kind", "last_ms", b"last_ms", "message", b"message", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_code", b"_code", "code", b"code", "count", b"count", "device", b"device", "first_ms", b"first_ms", "id", b"id", "kind", b"kind", "last_ms", b"last_ms", "message", b"message", "seq", b"seq", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__code: _TypeAlias = _typing.Literal["code"]  # noqa: Y015
+    _WhichOneofArgType__code: _TypeAlias = _typing.Literal["_code", b"_code"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__code) -> _WhichOneofReturnType__code | None: ...
 
 Global___Event: _TypeAlias = Event  # noqa: Y015
 
