@@ -54,7 +54,7 @@ class Now(NamedTuple):
 
 
 class Schedule:
-    """gangs: int64[g], numbers that are unique in the fleet. since: unix seconds, where drawn_s and worked_s start at 0."""
+    """gangs: int64[g], numbers that are unique in the fleet. since: unix seconds, where drawn_s and worked_s are 0."""
 
     def __init__(self, gangs: Numbers, seed: int, since: float) -> None:
         self._gangs = gangs
