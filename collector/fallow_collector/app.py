@@ -80,7 +80,6 @@ class Collector:
         self._journal = Journal(self._view.epoch, time.time)
         self._fitter = Fitter(self._fleet, self._view)
         self._own = Own(self._fleet, self._pipeline, self._writer, self._store)
-        self._watches = Watchers(Feed(self._fleet, self._view))
         self._recordings = Recordings(self._recorder)
         self._server = Server(self._pipeline.streams)
 
@@ -157,6 +156,7 @@ class Collector:
             send=self._pipeline.streams.send_fences, note=self._journal.note, failed_fast=self._cordons.failed_fast,
         ))
         self._stops.append(("leases", self._desk.close))
+        self._watches = Watchers(Feed(self._fleet, self._view, self._desk.lease_on))
         self._pipeline.heard = _Heard(self._desk, self._ledgers)
 
     async def _stop_state(self) -> None:

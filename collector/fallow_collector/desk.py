@@ -126,6 +126,11 @@ class Desk:
         self._advance()
         return self._shown(self._ledger.lease(lease_id))
 
+    def lease_on(self, row: int) -> str | None:
+        """The id of the lease that a device of the fleet is in."""
+        lease = self._ledger.lease_of(self._fleet.identities[row].uuid)
+        return None if lease is None else lease.lease_id
+
     def leases(self, holder: Sequence[str], limit: int, cursor: str | None) -> api.Page[dispatch.Lease]:
         """Those of these holders, or all; sorted by id, the cursor is the last id of the page before."""
         self._advance()

@@ -120,3 +120,16 @@ def test_where_only_the_client_is_installed_replay_says_what_is_missing() -> Non
     )
     assert done.returncode == 1
     assert "numpy is not installed here; install fallow[collector]" in done.stderr
+
+
+def test_a_watch_names_the_lease_that_a_device_is_in(tmp_path: Path) -> None:
+    with Collector(tmp_path, *QUICK) as collector, Sim(tmp_path, collector.grpc, "--nodes", "3", "--devices", "4"):
+        watch = Watch(collector)
+        until(lambda: "idle" in watch.phases().values(), "a device is idle")
+        made = httpx.post(f"{collector.url}/api/v1/leases", json={"request": {"count": 1}}, trust_env=False)
+        assert made.status_code == 201, made.text
+        (member,) = made.json()["devices"]
+        until(lambda: watch.phases()[member["uuid"]] == "leased", "the watch shows the lease")
+        assert watch.client.devices[member["uuid"]].lease_id == made.json()["lease_id"]
+        collector.stop()
+        assert watch.ended()

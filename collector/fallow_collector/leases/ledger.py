@@ -52,6 +52,10 @@ class Ledger:
         """All that have not ended."""
         return [lease for lease in self._book if lease.state is not State.ENDED]
 
+    def lease_of(self, uuid: str) -> Lease | None:
+        """The one that has a device, until that is free again."""
+        return self._book.of_device(uuid)
+
     def current(self, lease: Lease) -> Lease:
         """What became of it."""
         return self._book.get(lease.lease_id) or replace(
