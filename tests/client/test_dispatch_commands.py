@@ -1,15 +1,20 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import StringIO
 
 import httpx
 import pytest
+from msgspec import structs
+from rich.console import Console
 
 from fallow_client import cli
 from fallow_client.commands.quantities import flops, moment, seconds, size
-from fallow_proto.dispatch import Cordon, LedgerState
+from fallow_client.views import leases as views
+from fallow_proto.dispatch import Cordon, Lease, LedgerState, Miss
 from tests.client.conftest import environment
 from tests.client.dispatching import Dispatching, told, watched
 from tests.client.test_cli import GOLDEN, command, exit_status
@@ -128,8 +133,10 @@ def test_every_word_of_a_request_reaches_the_collector(address: str, parts: Disp
     ("commit L1", 2, "required: --token"),
     ("renew L9 --token 1", 1, "there is no lease L9"),
     ("release L9 --token 1 --outcome bad", 2, "invalid choice: 'bad'"),
-    ("cordon nowhere", 1, "and no node is called nowhere"),
-    ("cordon GPU-", 1, "several uuids begin with GPU-"),
+    ("cordon gpu-01 --for 0", 2, "'0': expected more than 0"),
+    ("cordon nowhere", 1, "begins with nowhere, no node is called nowhere; fallow devices lists uuids and nodes"),
+    ("cordon GPU-", 1, "…; give more of it\n"),
+    ("uncordon Q2", 1, "no node is called Q2, and no cordon has this id"),
     ("uncordon gpu-01 --owner ann", 1, "gpu-01 has no cordon of ann; it has Q1 of fallow"),
     ("uncordon npu-01 --owner ann", 1, "npu-01 has no cordon of ann; it has none at all"),
     ("uncordon Q1 --owner ann", 1, "cordon Q1 is of fallow"),
@@ -147,6 +154,52 @@ def test_what_a_dispatcher_does_wrong_is_told_and_changes_nothing(
     assert message in said.err
     assert said.out == ""
     assert (parts.leases.held, len(parts.cordons.standing)) == ({}, 1)
+
+
+@pytest.mark.parametrize("words", ["", "--start 2030-03-01T12:00:00Z", "--end 2030-03-01T12:00:00Z"])
+def test_a_window_may_lack_its_start_and_its_end(address: str, parts: Dispatching, words: str) -> None:
+    assert exit_status(f"maintenance gpu-01 --owner ann {words}".split(), address) == 0
+    assert [one.kind for one in parts.cordons.standing] == ["maintenance"]
+
+
+def test_what_would_fit_is_said_as_the_command_line_says_it(address: str, parts: Dispatching) -> None:
+    def missing(*misses: tuple[str, str, str | None]) -> str:
+        nearest = [Miss(relax=relax, asked=asked, fits_at=fits_at, then=3) for relax, asked, fits_at in misses]
+        answered = parts.fit.fit
+        parts.fit.fit = lambda request: structs.replace(answered(request), nearest=nearest)  # type: ignore[method-assign]
+        try:
+            return command("fit", "--count", "9", "--url", address).stdout
+        finally:
+            parts.fit.fit = answered  # type: ignore[method-assign]
+
+    said = missing(
+        ("wait", "idle", "verifying,releasing"), ("free_memory_bytes", "75161927680", "68716040762"),
+        ("peak_flops", "1.2e15", "312000000000000"), ("power_headroom_watts", "1000.0", "334"),
+        ("same", "link", "rack"), ("sites", "north", ""),
+    )
+    for change, instead in (
+        ("waiting for what is verifying or releasing", "idle now"), ("--free-memory 63.99GiB", "70GiB"),
+        ("--flops 312T", "1.2P"), ("--power-headroom 334", "1000"), ("--same rack", "link"), ("no --site", "north"),
+    ):
+        assert re.search(rf"^{change}  +{instead} +3", said, flags=re.MULTILINE), change
+    said = missing(("vendor", "foo (there is no foo)", None))
+    assert re.search(r"^--vendor +foo \(there is no foo\) +3$", said, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(("state", "fenced", "expected"), [
+    ("reserved", False, "hear of it when it is committed"),
+    ("leased", True, "have all confirmed the token"),
+    ("leased", False, "those away are told when they are back"),
+    ("releasing", False, "have not all heard yet that it has ended"),
+])
+def test_what_the_nodes_know_of_a_lease_is_said_in_words(state: str, fenced: bool, expected: str) -> None:
+    lease = Lease(
+        lease_id="L1", holder="ann", fencing_token=1, state=state, ttl_s=1.0, expires_in_s=None, since=SINCE,
+        fenced=fenced, devices=[],
+    )
+    out = Console(file=StringIO(), width=100)
+    out.print(*views.lease(lease))
+    assert expected in out.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_what_the_collector_quarantined_is_lifted_by_its_id(address: str, parts: Dispatching) -> None:

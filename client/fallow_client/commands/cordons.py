@@ -29,8 +29,8 @@ def arguments(parser: ArgumentParser) -> None:
 def maintenance_arguments(parser: ArgumentParser) -> None:
     _common(parser)
     example = "such as 2026-03-01T20:00:00+08:00"
-    parser.add_argument("--start", type=moment, default="", metavar="TIME", help=f"{example} (default: now)")
-    parser.add_argument("--end", type=moment, default="", metavar="TIME",
+    parser.add_argument("--start", type=moment, metavar="TIME", help=f"{example} (default: now)")
+    parser.add_argument("--end", type=moment, metavar="TIME",
                         help=f"{example} (default: when it is lifted)")
 
 
@@ -54,7 +54,7 @@ def run_drain(args: Namespace, client: Client) -> int:
 
 
 def run_maintenance(args: Namespace, client: Client) -> int:
-    return _put(args, client, CordonRequest(kind="maintenance", start=args.start, end=args.end))
+    return _put(args, client, CordonRequest(kind="maintenance", start=args.start or "", end=args.end or ""))
 
 
 def run_uncordon(args: Namespace, client: Client) -> int:
@@ -87,7 +87,7 @@ def _to_lift(client: Client, word: str, owner: str) -> list[tuple[str, str]]:
     standing = _all_cordons(client)
     if any(one.cordon_id == word for one in standing):
         return [(word, owner)]
-    target = resolve(client, [word])
+    target = resolve(client, [word], "and no cordon has this id")
     there = [one for one in standing if one.device in target.devices or (not one.device and one.node in target.nodes)]
     own = [(one.cordon_id, owner) for one in there if one.owner == owner or one.owner.endswith(f"/{owner}")]
     if not own:

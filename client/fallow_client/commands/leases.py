@@ -21,11 +21,12 @@ from fallow_proto.dispatch import Claim, Request, Reserve
 def reserve_arguments(parser: ArgumentParser) -> None:
     add_request(parser)
     parser.add_argument("--device", action="append", default=[], metavar="UUID",
-                        help="just this device, instead of a request; repeated for several")
+                        help="just this device, or the one whose uuid begins so; repeated for several")
     parser.add_argument("--hold", action="store_true", help="only reserve; fallow commit must follow within the TTL")
-    _add_ttl(parser, "the lease's time to live, such as 5m, unless it is renewed (default: the collector's)")
+    _add_ttl(parser, "it ends after so long unless it is renewed, such as 5m; with --hold at most 5m, else at most 1d "
+                     "(default: 5m, with --hold [idle] reserve_ttl_s of the collector)")
     add_holder(parser)
-    parser.add_argument("--key", default="", help="the same key and request again is answered with the same lease")
+    parser.add_argument("--key", default="", help="to try again with: the same key and request get the same lease")
 
 
 def run_reserve(args: Namespace, client: Client) -> int:
@@ -52,20 +53,21 @@ def run_reserve_anywhere(args: Namespace, sites: Sites) -> int:
 
 
 def claim_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("id", metavar="ID", help="the lease's")
-    parser.add_argument("--token", type=int, required=True, metavar="N", help="its fencing token")
+    parser.add_argument("id", metavar="ID", help="the lease's id, as reserve and leases show it")
+    parser.add_argument("--token", type=int, required=True, metavar="N",
+                        help="its fencing token, as reserve and leases show it")
     add_holder(parser)
 
 
 def prolong_arguments(parser: ArgumentParser) -> None:
     claim_arguments(parser)
-    _add_ttl(parser, "another time to live than the lease has")
+    _add_ttl(parser, "it ends after so long, from now, unless it is renewed (default: commit 5m, renew as before)")
 
 
 def release_arguments(parser: ArgumentParser) -> None:
     claim_arguments(parser)
     parser.add_argument("--outcome", choices=("ok", "failed"), default="",
-                        help="failed soon after the lease began speaks against the node")
+                        help="how the work ended; work that failed within 2m of the commit speaks against the node")
 
 
 def run_commit(args: Namespace, client: Client) -> int:

@@ -23,7 +23,11 @@ def flops(text: str) -> float:
 
 
 def seconds(text: str) -> float:
-    return _amount(text, SECONDS, "90s, 5m, 2h or 1d")
+    """More than none: to the API 0 means that nothing was said."""
+    found = _amount(text, SECONDS, "90s, 5m, 2h or 1d")
+    if not found:
+        raise ArgumentTypeError(f"{text!r}: expected more than 0, such as 90s, 5m, 2h or 1d")
+    return found
 
 
 def moment(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from fallow_client.calls import Where
 from fallow_client.client import Client
-from fallow_client.commands.terminal import NotUnique, complete
+from fallow_client.commands.terminal import complete
 from fallow_client.errors import Refused
 
 NODE = "node:"
@@ -24,8 +24,8 @@ def add_targets(parser: ArgumentParser, more: str = "") -> None:
     )
 
 
-def resolve(client: Client, words: Iterable[str]) -> Targets:
-    """Raises NotUnique for a word that names nothing or several things."""
+def resolve(client: Client, words: Iterable[str], nor: str = "") -> Targets:
+    """Raises NotUnique for a word that names nothing or several things. nor: what else it does not name."""
     found = Targets([], [])
     for word in words:
         if word.startswith(NODE):
@@ -35,7 +35,7 @@ def resolve(client: Client, words: Iterable[str]) -> Targets:
         elif client.nodes(Where(node=(word,)), limit=1).items:
             found.nodes.append(word)
         else:
-            found.devices.append(_complete(client, word))
+            found.devices.append(complete(client, word, f", no node is called {word}{nor and f', {nor}'}"))
     return found
 
 
@@ -47,10 +47,3 @@ def _is_device(client: Client, word: str) -> bool:
             raise
         return False
     return True
-
-
-def _complete(client: Client, word: str) -> str:
-    try:
-        return complete(client, word)
-    except NotUnique as error:
-        raise NotUnique(f"{error} and no node is called {word}") from None

@@ -87,8 +87,8 @@ def _shown(
     return found
 
 
-def complete(client: Client, beginning: str) -> str:
-    """The one uuid that begins so. Raises NotUnique.
+def complete(client: Client, beginning: str, nor: str = "") -> str:
+    """The one uuid that begins so. Raises NotUnique. nor: what else has no such name, for the message.
 
     Pages are sorted by uuid and start after their cursor, so two devices are enough to know.
     """
@@ -98,7 +98,8 @@ def complete(client: Client, beginning: str) -> str:
         case [uuid]:
             return uuid
         case []:
-            raise NotUnique(f"no device's uuid is or begins with {beginning}; fallow devices lists them")
+            none = f"no device's uuid is or begins with {beginning}{nor}"
+            raise NotUnique(f"{none}; fallow devices lists uuids and nodes")
         case _:
             raise NotUnique(f"several uuids begin with {beginning}: {', '.join(fitting)}, …; give more of it")
 

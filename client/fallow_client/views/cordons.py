@@ -17,8 +17,9 @@ def result(answer: CordonResult, kind: str, dry_run: bool) -> Iterator[Renderabl
     """What was, or would be, taken out of what is offered."""
     for one in answer.cordons:
         yield Text(f"{plain(one.cordon_id)}: {_target(one)} {plain(one.kind)} by {plain(one.owner)}{_until(one)}")
-    would = f"{plain(kind)} would take" if dry_run else "taken"
-    yield Text(f"{would} out of what is offered: {some(len(answer.affected), 'device')}{_named(answer.affected)}")
+    later = not dry_run and not any(one.active for one in answer.cordons)
+    taken = f"{plain(kind)} would take" if dry_run else "from then on taken" if later else "taken"
+    yield Text(f"{taken} out of what is offered: {some(len(answer.affected), 'device')}{_named(answer.affected)}")
     if answer.leased:
         yield Text(f"leased, and their leases go on: {some(len(answer.leased), 'device')}{_named(answer.leased)}")
 

@@ -1,14 +1,29 @@
 """Whether devices serve a request, and if not, why not and what would."""
 
 from collections.abc import Iterator
+from math import floor
 
 from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from fallow_client.views.leases import members
 from fallow_client.views.table import add, table
-from fallow_client.views.text import UNKNOWN, plain, some, standing, wholeness
+from fallow_client.views.text import plain, some, standing, wholeness
 from fallow_proto.dispatch import Fit, Placement
+
+WAIT = "wait"  # no field of a request
+
+_FLAGS = {
+    "device_class": "--class", "partition_profile": "--profile", "free_memory_bytes": "--free-memory",
+    "peak_flops": "--flops", "power_headroom_watts": "--power-headroom", "sites": "--site",
+    "exclude_sites": "--exclude-site", "exclude_nodes": "--exclude-node",
+}
+_UNITS = {
+    "free_memory_bytes": (("GiB", 2.0**30), ("MiB", 2.0**20)),
+    "peak_flops": (("P", 1e15), ("T", 1e12)),
+    "power_headroom_watts": (("", 1.0),),
+}
 
 
 def fit(answer: Fit) -> Iterator[RenderableType]:
@@ -21,9 +36,10 @@ def fit(answer: Fit) -> Iterator[RenderableType]:
     if answer.short:
         yield Text("")
         yield _shortfalls(answer)
-    if answer.nearest:
-        yield Text("")
-        yield _misses(answer)
+    for made in (_helping(answer), _helpless(answer)):
+        if made.row_count:
+            yield Text("")
+            yield made
     yield Text("")
     if answer.placement is not None:
         yield Text(standing(answer.as_of, answer.complete, answer.placement.max_age_ms, answer.incomplete_by))
@@ -48,11 +64,39 @@ def _shortfalls(answer: Fit) -> RenderableType:
     return made
 
 
-def _misses(answer: Fit) -> RenderableType:
+def _helping(answer: Fit) -> Table:
     made = table("it would fit with", "instead of", ">devices then")
     for miss in answer.nearest:
-        change = f"{plain(miss.relax)} {plain(miss.fits_at)}" if miss.fits_at is not None else (
-            f"no {plain(miss.relax)} alone"
-        )
-        add(made, (change, plain(miss.asked) if miss.asked else UNKNOWN, str(miss.then)))
+        if miss.fits_at is not None:
+            add(made, (_change(miss.relax, miss.fits_at), _value(miss.relax, miss.asked), str(miss.then)))
     return made
+
+
+def _helpless(answer: Fit) -> Table:
+    made = table("not enough, each alone", "asked", ">would fit without it")
+    for miss in answer.nearest:
+        if miss.fits_at is None:
+            add(made, (_flag(miss.relax), _value(miss.relax, miss.asked), str(miss.then)))
+    return made
+
+
+def _flag(field: str) -> str:
+    """The word of the command line that says this of a request."""
+    word = _FLAGS.get(field, f"--{field.replace('_', '-')}")
+    return "waiting" if field == WAIT else plain(word)
+
+
+def _change(field: str, fits_at: str) -> str:
+    if field == WAIT:
+        return f"waiting for what is {' or '.join(plain(fits_at).split(','))}"
+    return f"{_flag(field)} {_value(field, fits_at)}" if fits_at else f"no {_flag(field)}"
+
+
+def _value(field: str, text: str) -> str:
+    """As it is written on the command line; never rounded up, or it would not fit."""
+    if field == WAIT:
+        return "idle now"
+    for unit, scale in _UNITS.get(field, ()):
+        if float(text) >= scale:
+            return f"{floor(float(text) / scale * 100) / 100:g}{unit}"
+    return plain(text)

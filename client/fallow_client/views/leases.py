@@ -19,7 +19,7 @@ def lease(answer: Lease) -> Iterator[RenderableType]:
         ("fencing token", str(answer.fencing_token)),
         ("holder", plain(answer.holder)),
         ("state", phase(answer.state) + f" since {moment(answer.since)}Z, {_left(answer)}"),
-        ("nodes", "have all confirmed the token" if answer.fenced else "have not all confirmed the token"),
+        ("nodes", _told(answer)),
     ])
     yield Text("")
     yield members(answer.devices)
@@ -45,6 +45,19 @@ def members(devices: Sequence[Member]) -> Table:
     for one in devices:
         add(made, (plain(one.node), number(one.index), plain(one.pci_bus_id), plain(one.uuid)))
     return made
+
+
+def _told(answer: Lease) -> str:
+    """What of the lease has reached its nodes."""
+    match answer.state, answer.fenced:
+        case "reserved", _:
+            return "hear of it when it is committed"
+        case "releasing", fenced:
+            return "have all heard that it has ended" if fenced else "have not all heard yet that it has ended"
+        case _, True:
+            return "have all confirmed the token"
+        case _:
+            return "have not all confirmed the token; those away are told when they are back"
 
 
 def _left(answer: Lease) -> str:

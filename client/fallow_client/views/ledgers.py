@@ -23,4 +23,4 @@ def ledgers(answer: Sequence[LedgerState]) -> Iterator[RenderableType]:
     yield made
     for one in answer:
         for job in one.unmatched:
-            yield Text(f"{plain(one.name)}: no device of the fleet is {plain(job)}")
+            yield Text(f"{plain(one.name)} does not fit the fleet: {plain(job)}")

@@ -172,8 +172,10 @@ def read(path: Path) -> Iterator[Frame]:
         with gzip.open(path) as file:
             while frame := _next(file):
                 yield frame
-    except (OSError, EOFError, zlib.error) as error:
-        raise BadRecording(f"{path}: it is damaged or was cut off: {error}") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise BadRecording(f"{path}: it is no recording, damaged, or was cut off: {error}") from error
+    except OSError as error:
+        raise BadRecording(f"{path}: it cannot be read: {error.strerror}; expected a recording") from error
     except (msgspec.DecodeError, ValueError) as error:
         raise BadRecording(
             f"{path}: a frame cannot be understood: {error}; expected a recording by this version of the collector"

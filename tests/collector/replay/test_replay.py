@@ -183,6 +183,11 @@ def test_a_recording_that_was_cut_off_is_said_to_be(file: Path) -> None:
         outcome_of(file)
 
 
+def test_a_file_that_is_not_there_is_not_said_to_be_damaged(tmp_path: Path) -> None:
+    with pytest.raises(BadRecording, match=r"it cannot be read: No such file or directory; expected"):
+        outcome_of(tmp_path / "none")
+
+
 @pytest.mark.parametrize(("data", "complaint"), [
     (b"", "no Header"),
     (encoded(frames.End(COMPLETE)), "no Header"),
