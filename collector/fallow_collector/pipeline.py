@@ -251,4 +251,5 @@ def _row(source: Source, event: pb.Event) -> EventRow:
     return EventRow(
         node=source.node, epoch=source.epoch, id=event.id, seq=event.seq, kind=event.kind, device=event.device,
         many=min(event.count, 2**53), first_ms=event.first_ms, last_ms=event.last_ms, message=event.message,
+        code=event.code if event.HasField("code") else None, source=event.source,
     )

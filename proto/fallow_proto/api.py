@@ -244,6 +244,8 @@ class Event(msgspec.Struct, kw_only=True):
     first: str
     last: str
     message: str
+    code: int | None  # the vendor's number of it, such as an Xid
+    source: str | None  # who said so: "nvml", "kernel"; null: the agent or the collector itself
 
 
 class DeviceDetail(msgspec.Struct, kw_only=True):

@@ -13,6 +13,7 @@ import pytest
 from fallow_collector.series import Source
 from fallow_collector.state import BaselineRow, EventRow, SeenRow, State, StateError
 from fallow_collector.state.file import StateInUse, StateNewer
+from fallow_collector.state.rows import Tables
 from fallow_collector.state.state import FILE
 
 NAME, SCHEMA = FILE.name, len(FILE.migrations)
@@ -47,6 +48,24 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     assert again.event_numbers() == [(Source("node-1", "epoch-a"), 1)]
     assert again.damaged is None
     again.close()
+
+
+def test_a_file_of_schema_2_keeps_its_events_and_takes_codes_from_then_on(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / NAME) as old:
+        for statement in (*Tables.DEFINITIONS, *Tables.SINCE_2):
+            old.execute(statement)
+        old.execute(
+            "INSERT INTO events VALUES ('node-1', 'epoch-a', 'event-1', 1, 'reader_stuck', 'gpu-0', 1, 1000, 1001, "
+            "'the driver does not answer')"
+        )
+        old.execute("PRAGMA user_version = 2")
+    old.close()
+    state = State(tmp_path)
+    xid = event(2, identity="event-2", kind="xid", code=79, source="kernel")
+    state.record([xid])
+    assert state.events_of("gpu-0", 10) == [xid, event(1)]
+    assert (event(1).code, event(1).source) == (None, "")
+    state.close()
 
 
 def test_a_row_is_replaced_by_its_newer_self(tmp_path: Path) -> None:

@@ -78,4 +78,5 @@ def event(row: EventRow) -> api.Event:
     return api.Event(
         id=row.id, node=row.node, device=row.device or None, kind=row.kind, count=row.many,
         first=rfc3339(row.first_ms / 1000), last=rfc3339(row.last_ms / 1000), message=row.message,
+        code=row.code, source=row.source or None,
     )

@@ -44,6 +44,8 @@ class EventRow(NamedTuple):
     first_ms: int
     last_ms: int
     message: str
+    code: int | None = None  # the vendor's number of it
+    source: str = ""  # who said so; empty: the agent or the collector itself
 
 
 class CordonRow(NamedTuple):
@@ -109,4 +111,8 @@ class Tables:
         """CREATE TABLE owned (
           ledger TEXT NOT NULL, node TEXT NOT NULL, devices TEXT NOT NULL, PRIMARY KEY (ledger, node)
         ) STRICT, WITHOUT ROWID""",
+    )
+    SINCE_3: ClassVar[tuple[str, ...]] = (
+        "ALTER TABLE events ADD COLUMN code INTEGER",
+        "ALTER TABLE events ADD COLUMN source TEXT NOT NULL DEFAULT ''",
     )

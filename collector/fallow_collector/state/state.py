@@ -20,7 +20,7 @@ EVENTS_KEPT = 500_000
 PRUNE_EVERY = 10_000
 
 FILE = Kind(
-    "state.sqlite", (Tables.DEFINITIONS, Tables.SINCE_2),
+    "state.sqlite", (Tables.DEFINITIONS, Tables.SINCE_2, Tables.SINCE_3),
     lost="baselines, declared and seen devices, cordons, events: declare the inventory again, and cordon again",
 )
 

@@ -132,11 +132,17 @@ def test_a_device_shows_what_is_known_and_null_for_the_rest(site: Site) -> None:
 
 
 def test_a_device_shows_its_baseline_and_what_happened_to_it(site: Site) -> None:
-    site.state.record([EventRow("n1", "e1", "i", 1, "device_vanished", "g0", 2, 1000, 2500, "gone")])
+    site.state.record([
+        EventRow("n1", "e1", "i", 1, "device_vanished", "g0", 2, 1000, 2500, "gone"),
+        EventRow("n1", "e1", "j", 2, "xid", "g0", 1, 900, 900, "GPU has fallen off the bus", 79, "kernel"),
+    ])
     detail = site.live.device("g0")
     assert (detail.baseline.floor_watts, detail.baseline.floor_source) == (82.5, "prior")
     assert (detail.baseline.base_memory_bytes, detail.baseline.base_source) == (pytest.approx(0.6 * GIB), "learned")
-    assert [(e.kind, e.count, e.last) for e in detail.events] == [("device_vanished", 2, "1970-01-01T00:00:02.500Z")]
+    assert [(e.kind, e.count, e.last, e.code, e.source) for e in detail.events] == [
+        ("device_vanished", 2, "1970-01-01T00:00:02.500Z", None, None),
+        ("xid", 1, "1970-01-01T00:00:00.900Z", 79, "kernel"),
+    ]
 
 
 def test_explain_names_each_rule_with_value_threshold_and_what_would_help(site: Site) -> None:

@@ -122,7 +122,7 @@ class MemoryAnswers:
         one = self._find(uuid)
         event = api.Event(
             id="e1", node=one.node, device=uuid, kind="device_appeared", count=3, first=SINCE, last=AS_OF,
-            message="the driver was loaded again",
+            message="the driver was loaded again", code=None, source=None,
         )
         return api.DeviceDetail(device=one, baseline=self._baseline(uuid, "learned"), events=[event])
 
