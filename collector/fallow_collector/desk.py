@@ -5,6 +5,7 @@ reply waits for the disk and, when devices are given away, for their nodes to ke
 """
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
@@ -35,7 +36,12 @@ FENCE_S = 2.0
 CLOCK_S = 10.0
 """Between two times that the ledger's clock is kept: by so much a crash prolongs every lease at most."""
 
+PAUSE_S = 5.0
+"""Looks at the ledger are a second apart; so much, and this process did not run: it was suspended, or starved."""
+
 RELEASING = phase.ALLOCATIONS.index(Allocation.RELEASING)
+
+log = logging.getLogger(__name__)
 
 
 class Chooser(Protocol):
@@ -77,8 +83,9 @@ class Desk:
         self._engine = engine
         self._chooser = chooser
         self._around = around
+        self._giving: dict[str, asyncio.Event] = {}  # by lease: it is on disk, or was taken back
         self._news: dict[str, asyncio.Event] = {}  # by lease: a node has confirmed or refused its token
-        self._kept_at = now
+        self._kept_at = self._ran_at = now
         self._take_up(now)
 
     @property
@@ -93,12 +100,18 @@ class Desk:
 
     async def reserve(self, wanted: Reserve, caller: str) -> dispatch.Lease:
         """Devices that fit a request, or those that are named: all of them or none."""
-        now = self._advance()
+        if self.problem:  # while the disk takes nothing, each try would take devices out for a whole window
+            await self._done(self._commits.keep())
         claimant = Claimant(caller, wanted.holder)
-        lease = self._ledger.repeated(claimant, wanted)
+        while True:
+            now = self._advance()
+            lease = self._ledger.repeated(claimant, wanted)
+            if lease is None or lease.lease_id not in self._giving:
+                break
+            await self._giving[lease.lease_id].wait()  # it is not theirs if the disk does not take it
         if lease is not None:
             await self._keep(lease)
-            return self._shown(lease)
+            return self._answer(lease)
         self._ledger.ttl_s(wanted)
         self._around.flush(now)
         devices = [self._held(row) for row in self._choose(wanted, now)]
@@ -114,7 +127,8 @@ class Desk:
         now = self._advance()
         lease, decision = self._ledger.renew(lease_id, caller, claim, now)
         await self._done(self._perform(decision, now))
-        return self._shown(lease)
+        self._send(decision.orders)
+        return self._answer(lease)
 
     async def release(self, lease_id: str, claim: Claim, caller: str) -> dispatch.Lease:
         now = self._advance()
@@ -149,9 +163,8 @@ class Desk:
 
     def tick(self, now: float) -> None:
         """What time and readings do to leases. now: monotonic; to be called about once a second."""
-        if self._rows_revision != self._fleet.rows_revision:
-            self._take_up(now)
-        self._perform(self._ledger.expire(now), now)
+        self._advance(now)
+        self._take_up_new(now)
         self._watch_released(now)
         if now - self._kept_at >= CLOCK_S:
             self._kept_at = now
@@ -159,6 +172,7 @@ class Desk:
 
     def hello(self, hello: pb.Hello, now: float) -> None:
         """A node's inventory, which the fleet has taken over already, and the tokens that it keeps. now: monotonic."""
+        self._take_up_new(now)  # before any reading of its devices is judged
         decision = self._ledger.hello(
             hello.node, [device.uuid for device in hello.devices], hello.fences, now, self._around.wall()
         )
@@ -169,8 +183,15 @@ class Desk:
         """What a node keeps of the devices of a Fence."""
         self._perform(self._ledger.fenced(node, fences), now)
 
-    def _advance(self) -> float:
-        now = self._around.monotonic()
+    def _advance(self, now: float | None = None) -> float:
+        """What time has done to leases. Time in which this process did not run is not counted, as if it had been down:
+        whoever renewed meanwhile could not be heard."""
+        now = self._around.monotonic() if now is None else now
+        away_s, self._ran_at = now - self._ran_at, now
+        if away_s > PAUSE_S:
+            log.warning("the collector did not run seconds=%.1f: all leases last so much longer", away_s)
+            self._clock = self._clock.paused(away_s)
+            self._ledger.pause(away_s)
         self._perform(self._ledger.expire(now), now)
         return now
 
@@ -193,6 +214,7 @@ class Desk:
         """Rows that are idle as they are asked for. Raises Faulted, Unknown."""
         if wanted.request is None:
             rows = np.array([self._row(uuid) for uuid in wanted.devices], dtype=np.intp)
+            self._around.refresh()  # who owns a device that came just now, and whether it is in service
             refused = refusal(self._fleet, self._engine, rows, low=False, now=now)
         else:
             low = wanted.request.confidence == "low"
@@ -213,13 +235,21 @@ class Desk:
         return np.array(rows, dtype=np.intp)
 
     async def _give(self, lease: Lease, decision: Decision, now: float) -> dispatch.Lease:
+        kept = self._giving[lease.lease_id] = asyncio.Event()
         try:
             await self._done(self._perform(decision, now))
         except Unavailable:
             self._perform(self._ledger.unkept(lease), self._around.monotonic())
             raise
+        finally:
+            del self._giving[lease.lease_id]
+            kept.set()
         if lease.state is State.LEASED:
             await self._fence(lease, decision.orders)
+        return self._answer(lease)
+
+    def _answer(self, lease: Lease) -> dispatch.Lease:
+        """As it is now, after whatever was waited for. Raises Faulted when its holder has lost it meanwhile."""
         self._advance()
         current = self._ledger.current(lease)
         if current.state not in (State.RESERVED, State.LEASED):
@@ -276,6 +306,10 @@ class Desk:
         for order in orders:
             of_node[order.node].append(order.fence)
         return {node for node, fences in of_node.items() if self._around.send(node, fences)}
+
+    def _take_up_new(self, now: float) -> None:
+        if self._rows_revision != self._fleet.rows_revision:
+            self._take_up(now)
 
     def _take_up(self, now: float) -> None:
         """Every device that is not free is so in the fleet, rows that are new to it included."""

@@ -124,7 +124,7 @@ class Claim(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tru
 
     fencing_token: int
     holder: str = ""
-    ttl_s: float = 0.0  # commit, renew: 0 keeps the lease's
+    ttl_s: float = 0.0  # 0: commit gives LEASE_TTL_S, renew keeps the lease's
     outcome: Literal["", "ok", "failed"] = ""  # release: failed soon after it began speaks against the node
 
 

@@ -42,11 +42,12 @@ class Site:
         self.sent: list[pb.DeviceFence] = []
         self.notes: list[tuple[EventKind, str]] = []
         self.failed: list[tuple[str, str]] = []
+        self.prepare: list[Callable[[float, float], None]] = []
         self.open()
 
     def open(self) -> None:
         fleet, engine = self.node.fleet, self.node.engine
-        self.view = View(fleet, engine, lambda: self.node.now, self.wall)
+        self.view = View(fleet, engine, lambda: self.node.now, self.wall, self.prepare)
         self.file = LeaseFile(self.folder)
         self.desk = Desk(self.file, fleet, engine, Fitter(fleet, self.view), Around(
             monotonic=lambda: self.node.now, wall=self.wall, flush=lambda now: None, refresh=self.view.refresh,
@@ -248,6 +249,17 @@ async def test_what_a_scheduler_hands_out_is_refused_and_so_is_what_is_cordoned_
 
 
 @scenario
+async def test_a_device_that_came_to_a_cordoned_node_just_now_is_not_given_by_name(site: Site) -> None:
+    """Before anybody has looked at the fleet since: cordons and ledgers are written to it with each look."""
+    def cordoned(now: float, wall: float) -> None:
+        site.node.fleet.service[1] = phase.SERVICES.index(Service.CORDONED)
+
+    site.prepare.append(cordoned)
+    found = await refused(Fault.NOT_IDLE, site.desk.reserve(named("g1"), ""))
+    assert "g1 is cordoned" in str(found)
+
+
+@scenario
 async def test_a_host_is_not_given_to_another_one_than_its_accelerators(site: Site) -> None:
     await site.desk.reserve(named("g0"), "")
     found = await refused(Fault.NOT_IDLE, site.desk.reserve(named("h0"), ""))
@@ -302,6 +314,38 @@ async def test_a_node_that_was_away_is_told_when_it_says_hello(site: Site) -> No
 
 
 @scenario
+async def test_who_renews_has_a_node_told_again_that_did_not_keep_the_token(site: Site) -> None:
+    site.deaf = True  # its disk was full
+    lease = await site.desk.reserve(named("g0"), "")
+    site.deaf = False
+    renewed = await site.desk.renew(lease.lease_id, claim(lease), "")
+    await asyncio.sleep(0)
+    assert site.desk.lease(lease.lease_id).fenced
+    site.sent.clear()
+    await site.desk.renew(lease.lease_id, claim(renewed), "")
+    assert site.sent == []
+
+
+@scenario
+async def test_a_pause_of_the_collector_costs_no_holder_its_lease(site: Site) -> None:
+    """Suspended for a minute: renewals that came meanwhile could not be heard."""
+    lease = await site.desk.reserve(named("g0", ttl_s=20.0), "")
+    held = await site.desk.reserve(named("g1", hold=True), "")
+    site.stays(4)
+    site.node.now += 60.0
+    site.desk.tick(site.node.now)
+    remains = site.desk.lease(held.lease_id).expires_in_s
+    assert remains == 26.0
+    assert (await site.desk.renew(lease.lease_id, claim(lease), "")).expires_in_s == 20.0
+    await site.desk.close()
+    site.node.fleet.allocation[:] = 0
+    site.open()
+    assert site.desk.lease(held.lease_id).expires_in_s == remains
+    site.stays(21)
+    assert site.phases() == ["verifying", "reserved"]
+
+
+@scenario
 async def test_a_restart_keeps_leases_keys_and_the_time_that_remains(site: Site) -> None:
     wanted = named("g0", key="k", ttl_s=100.0)
     lease = await site.desk.reserve(wanted, "")
@@ -349,6 +393,55 @@ async def test_a_disk_that_is_full_is_said_and_the_device_is_not_free(site: Site
     assert site.phases() == ["idle", "idle"]
     lease = await site.desk.reserve(named("g0"), "")
     assert (lease.state, site.desk.problem) == ("leased", "")
+
+
+@scenario
+async def test_who_asks_again_after_a_full_disk_asks_anew_and_takes_nothing_while_it_is_full(site: Site) -> None:
+    disk = site.file._connection
+    disk.execute("PRAGMA query_only = 1")
+    wanted = Reserve(request=Request(count=1), key="k")
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await site.desk.reserve(wanted, "")
+    assert sorted(site.phases()) == ["idle", "releasing"]
+    disk.execute("PRAGMA query_only = 0")
+    lease = await site.desk.reserve(wanted, "")
+    assert lease.state == "leased"
+    assert (await site.desk.reserve(wanted, "")).lease_id == lease.lease_id
+
+
+@scenario
+async def test_who_repeats_a_request_is_not_given_what_the_disk_did_not_take(site: Site) -> None:
+    disk = site.file._connection
+    disk.execute("PRAGMA query_only = 1")
+    wanted = named("g0", key="k")
+    first = asyncio.create_task(site.desk.reserve(wanted, ""))
+    first.add_done_callback(lambda _: disk.execute("PRAGMA query_only = 0"))  # there is room from now on
+    await asyncio.sleep(0)  # it is on its way to the disk
+    assert site.phases()[0] == "leased"
+    await refused(Fault.NOT_IDLE, site.desk.reserve(wanted, ""))  # asked anew: it is being released
+    with pytest.raises(Unavailable):
+        await first
+    assert site.phases()[0] == "releasing"
+
+
+@scenario
+async def test_a_leased_device_that_comes_to_a_fleet_that_forgot_it_is_leased_before_it_is_judged(site: Site) -> None:
+    await site.desk.reserve(named("g0"), "")
+    site.node.fleet.allocation[:] = 0  # as where the file of devices was lost
+    site.node.fleet.rows_revision += 1
+    site.desk.hello(pb.Hello(node="n1", devices=site.node.devices), site.node.now)
+    assert site.phases()[0] == "leased"
+
+
+@scenario
+async def test_the_holder_of_a_lease_whose_record_was_lost_is_told_so(site: Site) -> None:
+    fence = pb.DeviceFence(device="g0", token=17, held=True, lease_id="lease-17", holder="ci/alice")
+    site.desk.hello(pb.Hello(node="n1", devices=site.node.devices, fences=[fence]), site.node.now)
+    found = await refused(
+        Fault.LEASE_ENDED, site.desk.renew("lease-17", Claim(fencing_token=17, holder="alice"), "ci")
+    )
+    assert "lost its record" in str(found)
 
 
 @scenario

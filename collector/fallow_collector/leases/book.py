@@ -1,6 +1,7 @@
 """All leases that there are, found by id, by device and by idempotency key, and in the order in which they run out."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from heapq import heappop, heappush
 from math import inf
 
@@ -46,6 +47,8 @@ class Book:
             other = self._of_device.setdefault(uuid, lease.lease_id)
             if other != lease.lease_id:
                 raise AssertionError(f"BUG: {uuid} is of lease {other} already, and was to be of {lease.lease_id}")
+        if before is not None and before.key != lease.key:
+            self._of_key.pop((before.claimant, before.key), None)
         if lease.key:
             self._of_key[lease.claimant, lease.key] = lease.lease_id
         if lease.until != inf and (before is None or lease.until < before.until):
@@ -63,6 +66,14 @@ class Book:
                 yield lease
             elif lease.until != inf:  # it was prolonged
                 heappush(self._due, (lease.until, lease_id))
+
+    def pause(self, seconds: float) -> None:
+        """Time that does not count: all times come so much later."""
+        self._leases = {
+            lease_id: replace(lease, until=lease.until + seconds, began=lease.began + seconds)
+            for lease_id, lease in self._leases.items()
+        }
+        self._due = [(until + seconds, lease_id) for until, lease_id in self._due]
 
     def forget(self, lease: Lease) -> None:
         """One that has ended."""

@@ -115,12 +115,14 @@ class Ledger:
         return committed, _given(committed)
 
     def renew(self, lease_id: str, caller: str, claim: Claim, now: float) -> tuple[Lease, Decision]:
-        """Prolong it to its TTL, or the one that is asked for, from now."""
+        """Prolong it to its TTL, or the one that is asked for, from now. Nodes that have not confirmed its token yet
+        are sent it again."""
         lease, _ = self._claimed(lease_id, caller, claim, Command.RENEW)
         limit = HOLD_MAX_S if lease.state is State.RESERVED else LEASE_TTL_MAX_S
         ttl_s = _ttl(claim.ttl_s, lease.ttl_s, limit, f"a lease that is {lease.state}")
         renewed = self._book.put(replace(lease, ttl_s=ttl_s, until=now + ttl_s))
-        return renewed, Decision(changed=(renewed,))
+        unheard = tuple(order for order in orders(renewed) if order.fence.device not in renewed.fenced)
+        return renewed, Decision(changed=(renewed,), orders=unheard if renewed.state is State.LEASED else ())
 
     def release(self, lease_id: str, caller: str, claim: Claim, now: float) -> tuple[Lease, Decision]:
         lease, _ = self._claimed(lease_id, caller, claim, Command.RELEASE)
@@ -137,6 +139,11 @@ class Ledger:
         """What the time that has passed does to leases; to be asked before anything else is."""
         return joined(ending.expire(self._book, now))
 
+    def pause(self, seconds: float) -> None:
+        """Time in which nobody could be heard, and nothing was seen: it does not count."""
+        self._book.pause(seconds)
+        self._in_use_since = {uuid: since + seconds for uuid, since in self._in_use_since.items()}
+
     def seen(self, clean: Collection[str], in_use: Collection[str], now: float) -> Decision:
         """Of released devices with fresh readings from after the release: which were clean at the newest, and which
         not. What is silent is in neither."""
@@ -148,8 +155,10 @@ class Ledger:
         ])
 
     def unkept(self, lease: Lease) -> Decision:
-        """The disk did not take the decision that gave its devices away, so its holder was never told."""
-        return ending.let_go(self._book, self.current(lease), Command.UNKEPT, "it could not be kept on disk")
+        """The disk did not take the decision that gave its devices away, so its holder was never told: who asks again
+        with the same key asks anew."""
+        current = replace(self.current(lease), key="")
+        return ending.let_go(self._book, current, Command.UNKEPT, "it could not be kept on disk")
 
     def hello(
         self, node: str, present: Collection[str], fences: Sequence[pb.DeviceFence], now: float, wall: float
@@ -172,6 +181,8 @@ class Ledger:
         lease = self._book.get(lease_id)
         if lease is None:
             raise _not_found(lease_id)
+        if lease.why == fencing.LOST:  # whose it was is known by name only
+            raise over(lease)
         claimant = Claimant(caller, claim.holder)
         if lease.claimant.caller != caller or (claim.holder and claimant != lease.claimant):
             raise Faulted(Fault.NOT_HOLDER, (

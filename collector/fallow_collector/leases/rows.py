@@ -41,6 +41,10 @@ class Clock:
         """From what it showed when it was kept last."""
         return cls(now - shown)
 
+    def paused(self, seconds: float) -> "Clock":
+        """It has stood still for so long."""
+        return Clock(self.origin + seconds)
+
     def shows(self, now: float) -> float:
         return now - self.origin
 
