@@ -33,12 +33,12 @@ def _axes() -> Iterable[str]:
         ("allocation", phase.ALLOCATIONS), ("freshness", phase.FRESHNESSES), ("health", phase.HEALTHS),
         ("service", phase.SERVICES), ("occupancy", tuple(Occupancy)),
     )
-    return _table(("axis", "words"), ((axis, " · ".join(f"`{word}`" for word in words)) for axis, words in axes))
+    return table(("axis", "words"), ((axis, " · ".join(f"`{word}`" for word in words)) for axis, words in axes))
 
 
 def _phases() -> Iterable[str]:
     head = ("", "phase", "allocation", "freshness", "health", "service", "occupancy")
-    return _table(head, (
+    return table(head, (
         (
             str(number), f"**{row.phase}**", _any(row.allocation), _any(row.freshness), _any(row.health),
             _any(row.service), _any([_OCCUPANCY[code] for code in row.occupancy]),
@@ -48,7 +48,7 @@ def _phases() -> Iterable[str]:
 
 
 def _reasons() -> Iterable[str]:
-    return _table(("reason", "means", "goes when"), (
+    return table(("reason", "means", "goes when"), (
         (f"`{reason.name}`", reason.means, reason.next) for reason in REASONS
     ))
 
@@ -57,7 +57,8 @@ def _any(words: Sequence[str]) -> str:
     return " or ".join(words) or "any"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
+    """Lines of a table in Markdown."""
     for cells in (head, ["---"] * len(head), *rows):
         yield f"| {' | '.join(cells)} |"
 
