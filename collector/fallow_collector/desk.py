@@ -7,7 +7,7 @@ reply waits for the disk and, when devices are given away, for their nodes to ke
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -54,7 +54,7 @@ class Around(NamedTuple):
 
     flush: judge what has come in. refresh: look at the fleet afresh. send: fences to a node, False if it is not
     connected. note: an event of a node and device, with a message. failed_fast: on this node, this lease
-    failed soon after it began, now.
+    failed soon after it began, now; done when what follows from that is on disk.
     """
 
     monotonic: Callable[[], float]
@@ -63,7 +63,7 @@ class Around(NamedTuple):
     refresh: Callable[[], object]
     send: Callable[[str, Sequence[pb.DeviceFence]], bool]
     note: Callable[[EventKind, str, str, str], None]
-    failed_fast: Callable[[str, str, float], None]
+    failed_fast: Callable[[str, str, float], Awaitable[None]]
 
 
 class Desk:
@@ -133,7 +133,8 @@ class Desk:
     async def release(self, lease_id: str, claim: Claim, caller: str) -> dispatch.Lease:
         now = self._advance()
         lease, decision = self._ledger.release(lease_id, caller, claim, now)
-        await self._done(self._perform(decision, now))
+        failed = [self._around.failed_fast(node, lease_id, now) for node, lease_id in decision.failed]
+        await asyncio.gather(self._done(self._perform(decision, now)), *failed)
         return self._shown(lease)
 
     def lease(self, lease_id: str) -> dispatch.Lease:
@@ -290,8 +291,6 @@ class Desk:
                 self._engine.restart(known, short)
         for note in decision.notes:
             self._around.note(*note)
-        for node, lease_id in decision.failed:
-            self._around.failed_fast(node, lease_id, now)
         self._send(order for order in decision.orders if not order.fence.held)
         for lease_id in decision.answered:
             if lease_id in self._news:

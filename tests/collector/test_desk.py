@@ -52,8 +52,11 @@ class Site:
         self.desk = Desk(self.file, fleet, engine, Fitter(fleet, self.view), Around(
             monotonic=lambda: self.node.now, wall=self.wall, flush=lambda now: None, refresh=self.view.refresh,
             send=self.send, note=lambda kind, node, uuid, message: self.notes.append((kind, uuid)),
-            failed_fast=lambda node, lease, now: self.failed.append((node, lease)),
+            failed_fast=self.failed_fast,
         ))
+
+    async def failed_fast(self, node: str, lease: str, now: float) -> None:
+        self.failed.append((node, lease))
 
     def wall(self) -> float:
         return self.wall_skew + self.node.now

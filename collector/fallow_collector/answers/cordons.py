@@ -1,6 +1,7 @@
 """Cordons as operators set and lift them: on disk first, then on the fleet, then answered."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from bisect import bisect_right
@@ -109,7 +110,9 @@ class Cordons:
     def listed(self, which: Filter, limit: int, cursor: str | None) -> api.Page[Cordon]:
         """Sorted by id, which is by the time at which they were made."""
         at = self._clocks()
-        found = [entry for entry in self._matching(which) if not entry.over(*at)]
+        found = sorted(
+            (entry for entry in self._matching(which) if not entry.over(*at)), key=lambda entry: entry.cordon_id
+        )
         names = [entry.cordon_id for entry in found]
         start = 0 if cursor is None else bisect_right(names, cursor)
         page = found[start : start + limit]
@@ -124,8 +127,11 @@ class Cordons:
         at = self._clocks()
         return [self._shown(entry, at) for entry in self._board.on_device(row) if not entry.over(*at)]
 
-    def failed_fast(self, node: str, lease_id: str, now: float) -> None:
-        """A lease with devices of the node failed soon after it had begun. now: monotonic seconds."""
+    async def failed_fast(self, node: str, lease_id: str, now: float) -> None:
+        """A lease with devices of the node failed soon after it had begun. now: monotonic seconds.
+
+        A quarantine counts at once, and is on disk when this returns; where the disk fails, it is at the next keep.
+        """
         failures = quarantine.with_failure(self._failures.get(node, ()), Failure(lease_id, now))
         reason = quarantine.verdict(failures)
         if not reason:
@@ -138,6 +144,8 @@ class Cordons:
         self._board.put([Entry(_new_id(wall), Service.CORDONED, "", node, OURS, reason, wall)])
         self._journal.note(EventKind.QUARANTINED, node, "", reason)
         self._changed()
+        with contextlib.suppress(StateError):
+            await self.keep()
 
     async def keep(self, stopping: bool = False) -> None:
         """Save what differs from what is on disk: at once what came or went, what remains every KEEP_S and when the
@@ -230,8 +238,9 @@ class Cordons:
 
 
 def _new_id(wall: float) -> str:
-    """Sorts by time; in hexadecimal: milliseconds, and 32 random bits."""
-    return f"{int(wall * 1000):011x}{secrets.token_hex(4)}"
+    """Sorts by time; in hexadecimal: milliseconds, and 64 random bits: of 10,000 that are made at once, 32 bits would
+    give two the same name once in a hundred times."""
+    return f"{int(wall * 1000):011x}{secrets.token_hex(8)}"
 
 
 def _some(names: list[str]) -> str:

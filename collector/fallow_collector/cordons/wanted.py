@@ -10,6 +10,11 @@ from fallow_proto.states import Service
 LONGEST_S = 366 * 86_400.0
 """Most seconds of for_s: more is a mistyped number, and what is meant to last is lifted by hand."""
 
+FARTHEST_S = 10 * LONGEST_S
+"""Most seconds from now to the start or the end of a window, for the same reason."""
+
+MAX_OWNER, MAX_REASON = 256, 1024  # characters
+
 
 class Unfit(ValueError):
     """It cannot be meant so; the message says what was found and what was expected."""
@@ -36,6 +41,8 @@ def speaker(caller: str, given: str) -> str:
 def check(wanted: Wanted, wall: float) -> None:
     """Raises Unfit."""
     _check_owner(wanted.owner)
+    if len(wanted.reason) > MAX_REASON or not wanted.reason.isprintable():
+        raise Unfit(f"reason={wanted.reason[:80]!r}: expected at most {MAX_REASON} printable characters")
     if not wanted.devices and not wanted.nodes:
         raise Unfit("devices and nodes are empty; expected at least one of them")
     if not 0 <= wanted.for_s <= LONGEST_S:
@@ -53,6 +60,8 @@ def check(wanted: Wanted, wall: float) -> None:
         raise Unfit(f"end: the window ended {wall - end:.0f} s ago; expected one that ends in the future")
     if wanted.start is not None and end <= wanted.start:
         raise Unfit(f"end: is {wanted.start - end:.0f} s before start; expected start < end")
+    if any(not abs(at - wall) <= FARTHEST_S for at in (wanted.start, end) if at not in (None, inf)):
+        raise Unfit(f"start, end: more than {FARTHEST_S / LONGEST_S:.0f} years from now; expected a nearer window")
 
 
 def entries(wanted: Wanted, ids: Sequence[str], nodes_of: Mapping[str, str], at: Clocks) -> list[Entry]:
@@ -75,8 +84,8 @@ def _check_owner(owner: str) -> None:
         raise Unfit("owner is empty; expected who cordons, because only the owner can lift it again")
     if owner == OURS:
         raise Unfit(f"owner={owner}: is the collector's own name; expected another one")
-    if not owner.isprintable():
-        raise Unfit(f"owner={owner!r}: expected printable characters")
+    if len(owner) > MAX_OWNER or not owner.isprintable():
+        raise Unfit(f"owner={owner[:80]!r}: expected at most {MAX_OWNER} printable characters")
 
 
 def _end(wanted: Wanted, wall: float) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fallow_collector.answers.cordons import Cordons
+from fallow_collector.answers.cordons import Cordons, _new_id
 from fallow_collector.api.answers import Unavailable, Unknown
 from fallow_collector.api.cordons import Filter
 from fallow_collector.cordons.wanted import Unfit, Wanted
@@ -237,13 +237,12 @@ def test_cordons_are_listed_by_pages_and_by_what_they_are_on(site: Site) -> None
 def test_three_fast_failures_quarantine_the_node_until_somebody_lifts_it(site: Site) -> None:
     for number, lease in enumerate(("l1", "l1", "l2", "l3")):
         assert site.phases() == ["idle", "idle"]
-        site.cordons.failed_fast("n1", lease, site.node.now + number)
+        asyncio.run(site.cordons.failed_fast("n1", lease, site.node.now + number))
     assert site.phases() == ["cordoned", "cordoned"]
     (made,) = site.cordons.listed(ALL, 10, None).items
     assert (made.owner, made.node, made.device, made.expires_in_s) == ("fallow", "n1", None, None)
     assert "l1, l2, l3" in made.reason
     assert [(row.kind, row.node, row.message) for row in site.journal.waiting()] == [("quarantined", "n1", made.reason)]
-    site.keep()
     assert site.rows() == [made.cordon_id]
     site.restart()
     assert site.phases() == ["cordoned", "cordoned"]
@@ -253,9 +252,34 @@ def test_three_fast_failures_quarantine_the_node_until_somebody_lifts_it(site: S
 
 def test_a_node_in_quarantine_is_not_put_there_again(site: Site) -> None:
     for number in range(9):
-        site.cordons.failed_fast("n1", f"l{number}", site.node.now)
+        asyncio.run(site.cordons.failed_fast("n1", f"l{number}", site.node.now))
     assert len(site.cordons.listed(ALL, 10, None).items) == 1
     assert len(site.journal.waiting()) == 1
+
+
+def test_a_quarantine_counts_though_the_disk_takes_nothing_and_is_kept_once_it_does(site: Site) -> None:
+    disk = site.state._connection
+    disk.execute("PRAGMA query_only = 1")
+    for number in range(3):
+        asyncio.run(site.cordons.failed_fast("n1", f"l{number}", site.node.now))
+    assert (site.phases(), site.rows()) == (["cordoned", "cordoned"], [])
+    disk.execute("PRAGMA query_only = 0")
+    site.keep()
+    assert len(site.rows()) == 1
+
+
+def test_all_pages_hold_every_cordon_once_though_the_wall_clock_was_set_back_in_between(site: Site) -> None:
+    site.put(G0._replace(owner="today"))
+    site.jump = -86_400.0
+    site.put(G0._replace(owner="yesterday"))
+    first = site.cordons.listed(ALL, 1, None)
+    second = site.cordons.listed(ALL, 1, first.next)
+    assert [one.owner for one in (*first.items, *second.items)] == ["yesterday", "today"]
+    assert second.next is None
+
+
+def test_of_very_many_cordons_that_are_made_at_once_none_takes_another_s_name() -> None:
+    assert len({_new_id(0.0) for _ in range(300_000)}) == 300_000
 
 
 def test_many_at_once_are_all_kept_and_none_comes_back_after_it_was_lifted(site: Site) -> None:
