@@ -143,6 +143,7 @@ do not count against this machine's CPUs. Try, in another terminal:
   fallow devices --phase idle                 which ones are free
   fallow explain cpu                          why this machine's CPUs are idle, or are not
   for i in 1 2; do timeout 30 yes >/dev/null & done    and see them taken, and given back
+  fallow reserve --count 2 --same node        two of the idle ones are yours for 5 minutes
 
 Ctrl-C ends it.
 """

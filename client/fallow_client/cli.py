@@ -93,7 +93,8 @@ def fallow(words: Sequence[str], environment: Mapping[str, str]) -> int:
         print(f"fallow: {error}", file=sys.stderr)
         return MISUSED
     except Refused as refused:
-        print(f"fallow: {refused.problem.detail}", file=sys.stderr)
+        advice = "; fallow takes it from --token-file or FALLOW_TOKEN" if refused.status == 401 else ""
+        print(f"fallow: {refused.problem.detail}{advice}", file=sys.stderr)
         return MISUSED if refused.status == 400 else FAILED
     except (FallowError, SettingsError) as error:
         print(f"fallow: {error}", file=sys.stderr)

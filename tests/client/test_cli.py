@@ -178,6 +178,7 @@ def test_a_new_token_opens_the_collector_that_has_its_line(tmp_path: Path) -> No
     with served(MemoryAnswers(), Tokens(path)) as url:
         refused = command("capacity", "--url", url)
         assert (refused.returncode, refused.stderr[:29]) == (1, "fallow: no token came; expect")
+        assert refused.stderr.endswith("; fallow takes it from --token-file or FALLOW_TOKEN\n")
         assert command("capacity", "--url", url, FALLOW_TOKEN=minted["secret"]).returncode == 0
         assert command("retire", GONE, "--url", url, "--token-file", str(secret)).returncode == 0
         secret.chmod(0o644)

@@ -1,5 +1,6 @@
 """The example configurations are the reference of all keys, so they must name each one, with its real default."""
 
+import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -43,6 +44,16 @@ def test_a_comment_stands_above_every_key_or_group_of_keys(
         if line and not line.startswith(("#", "[")) and (not above or above.startswith("["))
     ]
     assert naked == []
+
+
+def test_the_thresholds_of_one_model_can_be_set_as_the_comment_says(tmp_path: Path) -> None:
+    text = (DEPLOY / "collector.toml").read_text(encoding="utf-8")
+    found = re.search(r"#   (\[\[idle\.models\]\]\n(?:#   .*\n)+)", text)
+    assert found is not None
+    path = tmp_path / "collector.toml"
+    path.write_text(text.replace("\nmodels = []\n", "\n") + "\n" + found[1].replace("#   ", ""), encoding="utf-8")
+    settings = load(fallow_collector.config.Settings, path, fallow_collector.config.PREFIX, {})
+    assert settings.idle.by_model()["Tesla T4"].utilization_off_ratio == 0.08
 
 
 @pytest.mark.parametrize("program", ["agent", "collector"])

@@ -57,6 +57,7 @@ def test_the_demo_shows_this_machine_and_the_simulated_fleet_and_leaves_nothing_
     assert "48 intelligent" in said
     assert "NVIDIA A100-SXM4-80GB" in said
     assert "910B2" in said
+    assert "fallow reserve --count 2 --same node " in said
     assert said.endswith("stopped\n")
     assert running(mark) == {}
     assert os.listdir(mark) == []  # noqa: PTH208  # no file, no folder
