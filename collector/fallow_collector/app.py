@@ -226,7 +226,7 @@ class Collector:
         tokens = Tokens(Path(settings.auth.tokens_file)) if settings.auth.tokens_file else None
         answers = Live(
             self._fleet, self._engine, self._view, self._state, self._store, self._readiness, self._own.measures,
-            self._cordons.on_device, lambda: self._desk.leases((), sys.maxsize, None).items,
+            self._fitter.directory, self._cordons.on_device, lambda: self._desk.leases((), sys.maxsize, None).items,
         )
         open_host = settings.auth.insecure and not is_loopback(settings.http.listen)
         app = make_app(

@@ -10,6 +10,7 @@ from fallow_collector.answers.completeness import incomplete
 from fallow_collector.answers.figures import Figures, figures, ineffective, sums
 from fallow_collector.answers.numbers import milliseconds, rfc3339
 from fallow_collector.fit.members import Members
+from fallow_collector.fit.places import UNKNOWN
 from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.fleet.roster import GroupKey
 from fallow_collector.idle.capacity import CATEGORIES, SIZES, count, fragmentation, largest_blocks
@@ -45,7 +46,7 @@ def capacity(
 
 def oldest_ms(snapshot: Snapshot, found: Figures) -> int | None:
     """Age of the oldest evidence of the devices counted idle; None: none is."""
-    ages = snapshot.age_s[found.rows][found.idle]
+    ages = snapshot.age_s[found.rows[found.idle]]
     return milliseconds(float(ages.max())) if len(ages) else None
 
 
@@ -90,7 +91,7 @@ def _groups(fleet: Fleet, found: Figures, members: Members) -> list[api.Group]:
             available_memory_bytes=room[number][0] if is_host[number] else None,
         )
 
-    there = sorted(set(group.tolist()), key=lambda number: fleet.groups[number])
+    there = sorted(np.flatnonzero(np.bincount(group)).tolist(), key=lambda number: fleet.groups[number])
     return [made(number, fleet.groups[number]) for number in there]
 
 
@@ -103,9 +104,8 @@ def _blocks(fleet: Fleet, found: Figures, members: Members, idle: NDArray[np.int
     rows, group = found.rows[found.idle], found.group[found.idle]
     levels: dict[str, list[int | None]] = {}
     for level in ("node", "link", "rack"):
-        domain = np.full(fleet.count, -1, dtype=np.int32)
-        places = members.places[level]
-        domain[members.rows] = places.domain[places.of]
+        domain = np.full(fleet.count, UNKNOWN, dtype=np.int32)
+        domain[members.rows] = members.domains[level]
         largest = largest_blocks(group, domain[rows], len(fleet.groups))
         levels[level] = [
             None if n and not most else most for n, most in zip(idle.tolist(), largest.tolist(), strict=True)

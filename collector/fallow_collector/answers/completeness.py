@@ -12,7 +12,5 @@ def incomplete(fleet: Fleet, freshness: NDArray[np.uint8]) -> dict[str, int]:
     """What the view lacks: devices that are silent or gone, and readers that may hide devices."""
     tally = np.bincount(freshness, minlength=len(phase.FRESHNESSES))
     missing = {str(word): int(tally[i]) for i, word in enumerate(phase.FRESHNESSES) if word is not Freshness.LIVE}
-    missing["reader_unusable"] = sum(
-        reader.state in ("failed", "stuck") for node in fleet.nodes for reader in node.readers
-    )
+    missing["reader_unusable"] = fleet.unusable_readers
     return {reason: number for reason, number in missing.items() if number}

@@ -22,6 +22,8 @@ IDLE, ABSENT, UNAVAILABLE = map(CATEGORIES.index, ("idle", "absent", "unavailabl
 
 _LEASED = phase.ALLOCATIONS.index(Allocation.LEASED)
 _UNMANAGED = phase.PHASES.index(Phase.UNMANAGED)
+_RESIDENT = np.isin(range(len(phase.OCCUPANCIES)), (phase.RESIDENT, phase.BRIEFLY_RESIDENT))
+_MAY_WORK = ~np.isin(range(len(CATEGORIES)), (ABSENT, UNAVAILABLE, IDLE))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,14 +62,16 @@ class Figures:
 def figures(
     fleet: Fleet, engine: Engine, snapshot: Snapshot, rows: NDArray[np.intp], precisions: Sequence[str]
 ) -> Figures:
-    assessed = Assessment(*(getattr(snapshot.assessment, field.name)[rows] for field in fields(Assessment)))
+    assessed = snapshot.assessment
+    if len(rows) < len(snapshot.counted):
+        assessed = Assessment(*(getattr(assessed, field.name)[rows] for field in fields(Assessment)))
     live = assessed.freshness == LIVE
     category = categories(assessed)
     is_host = fleet.host[rows]
     room = _host_room(fleet, engine, rows, is_host & live)
     reclaimable = _reclaimable(fleet, engine, rows, (fleet.owned(rows) == _LEASED) & live)
-    resident = (assessed.phase == _UNMANAGED) & np.isin(assessed.occupancy, (phase.RESIDENT, phase.BRIEFLY_RESIDENT))
-    at_work = ~np.isin(category, (ABSENT, UNAVAILABLE, IDLE)) & live & ~is_host & ~reclaimable & ~resident
+    resident = (assessed.phase == _UNMANAGED) & _RESIDENT[assessed.occupancy]
+    at_work = _MAY_WORK[category] & live & ~is_host & ~reclaimable & ~resident
     return Figures(
         rows=rows, group=fleet.group[rows], assessed=assessed, category=category,
         free_bytes=np.where(is_host, room[1], _free_bytes(fleet, rows, category == IDLE)),
@@ -79,21 +83,17 @@ def figures(
 
 def ineffective(figures: Figures, key: NDArray[np.integer], keys: int) -> list[api.Ineffective]:
     """Ineffective compute by key, key: [n], positions below keys."""
-
-    def tally(which: NDArray[np.bool_]) -> list[int]:
-        found: list[int] = np.bincount(key[which], minlength=keys).tolist()
-        return found
-
-    kinds = zip(
-        tally(figures.idle), tally(figures.reclaimable), tally(figures.resident), tally(figures.without_work),
-        tally(figures.usable), strict=True,
-    )
+    kinds = (figures.idle, figures.reclaimable, figures.resident, figures.without_work, figures.usable)
+    bits = np.arange(len(kinds))
+    of_kinds = sum((kind.view(np.uint8) << bit for bit, kind in enumerate(kinds)), np.zeros(len(key), dtype=np.uint8))
+    often = np.bincount(key.astype(np.intp) << len(kinds) | of_kinds, minlength=keys << len(kinds))
+    tally = often.reshape(keys, -1) @ (np.arange(1 << len(kinds))[:, None] >> bits & 1)
     return [
         api.Ineffective(
             idle=idle, leased_idle=leased_idle, resident=resident, busy_without_work=busy, of=of,
             ratio=(idle + leased_idle + resident + busy) / of if of else None,
         )
-        for idle, leased_idle, resident, busy, of in kinds
+        for idle, leased_idle, resident, busy, of in tally.tolist()
     ]
 
 
@@ -101,18 +101,23 @@ def sums(
     values: NDArray[np.float64], which: NDArray[np.bool_], key: NDArray[np.integer], keys: int
 ) -> list[tuple[float | None, int]]:
     """(sum of what is known, devices of which it is not) of the devices `which`, by key; None: of none it is known."""
-    known_of = which & np.isfinite(values)
+    at = np.flatnonzero(which)
+    values, key = values[at], key[at]
+    known_of = np.isfinite(values)
     total = np.bincount(key[known_of], weights=values[known_of], minlength=keys)
-    unknown = np.bincount(key[which & ~known_of], minlength=keys)
+    unknown = np.bincount(key[~known_of], minlength=keys)
     none = (unknown > 0) & (np.bincount(key[known_of], minlength=keys) == 0)
     return list(zip(map(known, np.where(none, np.nan, total).tolist()), unknown.tolist(), strict=True))
 
 
 def current(fleet: Fleet, rows: NDArray[np.intp], *metrics: str) -> NDArray[np.float64]:
     """float64[metrics, rows] of what counted at each device's newest reading."""
-    at = (rows[:, None], np.array([COLUMN[metric] for metric in metrics]))
-    counts = fleet.good_until_ms[at] >= fleet.last_ms[rows][:, None]
-    return np.where(counts, fleet.values[at], np.nan).T
+    newest = fleet.last_ms[rows]
+    found = np.empty((len(metrics), len(rows)))
+    for values, column in zip(found, [COLUMN[metric] for metric in metrics], strict=True):
+        counts = fleet.good_until_ms[:, column][rows] >= newest
+        values[:] = np.where(counts, fleet.values[:, column][rows], np.nan)
+    return found
 
 
 def _free_bytes(fleet: Fleet, rows: NDArray[np.intp], which: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -137,15 +142,16 @@ def _reclaimable(
 def _without_work(
     fleet: Fleet, engine: Engine, rows: NDArray[np.intp], at_work: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    some = rows[at_work]
-    utilization, compute, power, limit = current(
-        fleet, some, "utilization_ratio", "compute_active_ratio", "power_watts", "power_limit_watts"
-    )
     found = at_work.copy()
-    found[at_work] = waste.without_work(
-        utilization, compute, power, engine.quiet_watts(some, limit),
+    some = rows[at_work]
+    utilization, compute = current(fleet, some, "utilization_ratio", "compute_active_ratio")
+    found[at_work] = waste.spinning(
+        utilization, compute,
         engine.in_force("utilization_on_ratio", some), engine.in_force("compute_off_ratio", some),
     )
+    few = np.flatnonzero(found)  # of the others nobody needs to know what they draw
+    power, limit = current(fleet, rows[few], "power_watts", "power_limit_watts")
+    found[few] = power <= engine.quiet_watts(rows[few], limit)
     return found
 
 

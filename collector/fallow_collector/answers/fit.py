@@ -28,7 +28,7 @@ class Fitter:
     def __init__(self, fleet: Fleet, view: View) -> None:
         self._fleet = fleet
         self._view = view
-        self._directory = Directory(fleet)
+        self.directory = Directory(fleet)
         self._snapshot: Snapshot | None = None
         self._offers: dict[str, _OnOffer] = {}
 
@@ -69,7 +69,7 @@ class Fitter:
             self._snapshot, self._offers = snapshot, {}
         found = self._offers.get(device_class)
         if found is None:
-            made = offer(self._fleet, self._directory.members(), snapshot, device_class)
+            made = offer(self._fleet, self.directory.members(), snapshot, device_class)
             missing = incomplete(self._fleet, snapshot.assessment.freshness[made.rows])
             found = self._offers[device_class] = _OnOffer(made, missing)
         return found

@@ -40,12 +40,13 @@ class Live:
         store: Store,
         readiness: Callable[[], list[str]],
         own_metrics: Callable[[], Iterable[tuple[str, str, str, dict[str, str], float]]],
+        directory: Directory,
         cordons_on: Callable[[int], Sequence[Cordon]] = lambda row: (),
         leases: Callable[[], Iterable[Lease]] = tuple,
     ) -> None:
-        """cordons_on: what stands on the device of a row. leases: all of our own."""
+        """directory: of the fleet. cordons_on: what stands on the device of a row. leases: all of our own."""
         self._fleet = fleet
-        self._directory = Directory(fleet)
+        self._directory = directory
         self._engine = engine
         self._view = view
         self._state = state

@@ -73,7 +73,7 @@ def _key(group: GroupKey, names: Sequence[str]) -> Key:
 
 def _numbered(keys: list[Key], group: NDArray[np.int32]) -> tuple[list[Key], NDArray[np.intp]]:
     """The keys that devices have, in order, what is not known last; and the position of each device's."""
-    there = {keys[number] for number in set(group.tolist())}
+    there = {keys[number] for number in np.flatnonzero(np.bincount(group)).tolist()}
     ordered = sorted(there, key=lambda key: [(word is None, str(word)) for word in key])
     position = {key: i for i, key in enumerate(ordered)}
     of_groups = np.array([position.get(key, -1) for key in keys], dtype=np.intp)

@@ -1,15 +1,20 @@
 """Who the devices of a fleet are and where they stand, in an order that does not depend on when they came."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import compress
+from operator import is_not
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fallow_collector.fit.places import UNKNOWN, Places, places
+from fallow_collector.fit.ranks import Ranks
 from fallow_collector.fleet.registry import Identity
 from fallow_collector.fleet.roster import GroupKey, Roster
+
+Numbers = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,22 +22,29 @@ class Members:
     """Devices in use, ordered by node name and uuid.
 
     rows: intp[n], of the fleet. node: int32[n], position in `nodes`, which is sorted. group: int32[n], position in
-    `groups`. places: by the words of Request.same.
+    `groups`. domains: by the words of Request.same, int32[n], numbers in order of the domains' names.
     """
 
     rows: NDArray[np.intp]
-    node: NDArray[np.int32]
+    node: Numbers
     nodes: tuple[str, ...]
-    group: NDArray[np.int32]
+    group: Numbers
     groups: tuple[GroupKey, ...]
-    places: dict[str, Places]
+    domains: dict[str, Numbers]
+    _places: dict[str, Places] = field(default_factory=dict)
+
+    def places(self, same: str) -> Places:
+        found = self._places.get(same)
+        if found is None:
+            found = self._places[same] = places(self.node, self.domains[same])
+        return found
 
 
 class Numbered(NamedTuple):
     """Words in their order, and the position of each given one; the empty word is UNKNOWN."""
 
     words: tuple[str, ...]
-    positions: NDArray[np.int32]
+    positions: Numbers
 
 
 def number(words: Sequence[str]) -> Numbered:
@@ -41,62 +53,61 @@ def number(words: Sequence[str]) -> Numbered:
     return Numbered(tuple(known), np.array([position[word] for word in words], dtype=np.int32))
 
 
-def members(fleet: Roster) -> Members:
-    alive = np.flatnonzero(fleet.alive[: fleet.count])
-    identities = [fleet.identities[row] for row in alive.tolist()]
-    nodes, rank = number([node.name for node in fleet.nodes])
-    order = np.lexsort((_ranks([identity.uuid for identity in identities]), rank[fleet.owner[alive]]))
-    rows = alive[order]
-    owner, group = fleet.owner[rows], fleet.group[rows]
-    node, nowhere = rank[owner], np.zeros(len(rows), dtype=np.int32)
-    site = number([key.site for key in fleet.groups]).positions[group]
-    vendor = number([key.vendor for key in fleet.groups]).positions[group]
-    domains = {
-        "": nowhere,
-        "node": node,
-        "link": number([identities[i].link_domain for i in order.tolist()]).positions,
-        "rack": _within(site, number([node.rack for node in fleet.nodes]).positions[owner]),
-        "site": site,
-        "model": _within(vendor, number([key.model for key in fleet.groups]).positions[group]),
-    }
-    return Members(
-        rows, node, nodes, group, tuple(fleet.groups),
-        {same: places(node, domain) for same, domain in domains.items()},
-    )
-
-
-def _ranks(uuids: list[str]) -> NDArray[np.intp]:
-    ranks = np.empty(len(uuids), dtype=np.intp)
-    ranks[sorted(range(len(uuids)), key=uuids.__getitem__)] = np.arange(len(uuids))
-    return ranks
-
-
-def _within(outer: NDArray[np.int32], inner: NDArray[np.int32]) -> NDArray[np.int32]:
+def _within(outer: Numbers, inner: Numbers) -> Numbers:
     """Racks of two sites, and models of two vendors, may share a name; what has no name is not known."""
     width = int(inner.max(initial=UNKNOWN)) + 1
     return np.where(inner == UNKNOWN, UNKNOWN, (outer + 1) * width + inner).astype(np.int32)
 
 
 class Directory:
-    """Keeps Members until a device comes, goes, moves or changes, or a node changes its rack."""
+    """Keeps Members until a device comes, goes, moves or is another, or a node is in another rack.
+
+    Then only what is new is looked at: while 10,000 nodes say Hello one after the other, answers do not wait for it.
+    """
 
     def __init__(self, fleet: Roster) -> None:
         self._fleet = fleet
-        self._identities: list[Identity] = []
-        self._racks: list[str] = []
-        self._arrays: tuple[NDArray[np.generic], ...] = ()
+        self._revision = (-1, -1)
         self._members: Members | None = None
+        self._nodes, self._racks, self._uuids, self._links = Ranks(), Ranks(), Ranks(), Ranks()
+        self._identities: list[Identity] = []  # of which uuid and link are known
+        self._uuid = np.zeros(0, dtype=np.int32)
+        self._link = np.zeros(0, dtype=np.int32)
 
     def members(self) -> Members:
-        fleet, count = self._fleet, self._fleet.count
-        racks = [node.rack for node in fleet.nodes]
-        arrays = (fleet.alive[:count], fleet.owner[:count], fleet.group[:count])
-        if self._members is None or racks != self._racks or not self._same(arrays):
-            self._members = members(fleet)
-            self._racks, self._arrays = racks, tuple(array.copy() for array in arrays)
-        # A Hello brings new objects for the same devices: kept, they make the next comparison one of pointers.
-        self._identities = fleet.identities.copy()
+        revision = (self._fleet.who_revision, len(self._fleet.nodes))
+        if self._members is None or self._revision != revision:
+            self._members, self._revision = self._made(), revision
         return self._members
 
-    def _same(self, arrays: tuple[NDArray[np.generic], ...]) -> bool:
-        return all(map(np.array_equal, self._arrays, arrays)) and self._identities == self._fleet.identities
+    def _made(self) -> Members:
+        fleet = self._fleet
+        self._hear()
+        alive = np.flatnonzero(fleet.alive[: fleet.count])
+        of_nodes = self._nodes.of(self._nodes.numbers(node.name for node in fleet.nodes))
+        uuid = self._uuids.of(self._uuid[alive])
+        width = int(uuid.max(initial=0)) + 1
+        rows = alive[np.argsort(of_nodes[fleet.owner[alive]].astype(np.int64) * width + uuid)]
+        owner, group = fleet.owner[rows], fleet.group[rows]
+        site = number([key.site for key in fleet.groups]).positions[group]
+        vendor = number([key.vendor for key in fleet.groups]).positions[group]
+        rack = self._racks.of(self._racks.numbers(node.rack for node in fleet.nodes))
+        node = of_nodes[owner]
+        return Members(rows, node, self._nodes.words, group, tuple(fleet.groups), {
+            "": np.zeros(len(rows), dtype=np.int32),
+            "node": node,
+            "link": self._links.of(self._link[rows]),
+            "rack": _within(site, rack[owner]),
+            "site": site,
+            "model": _within(vendor, number([key.model for key in fleet.groups]).positions[group]),
+        })
+
+    def _hear(self) -> None:
+        """Take over what identities say that are new; those of most devices are the very objects of last time."""
+        known, identities = len(self._identities), self._fleet.identities.copy()
+        new = [*compress(range(known), map(is_not, self._identities, identities)), *range(known, len(identities))]
+        more = np.full(len(identities) - known, UNKNOWN, dtype=np.int32)
+        self._uuid, self._link = np.append(self._uuid, more), np.append(self._link, more)
+        self._uuid[new] = self._uuids.numbers(identities[row].uuid for row in new)
+        self._link[new] = self._links.numbers(identities[row].link_domain for row in new)
+        self._identities = identities

@@ -85,7 +85,7 @@ def _wait(asked: Asked) -> Change | None:
 
 def _after_waiting(asked: Asked, codes: tuple[int, ...] = (VERIFYING, RELEASING)) -> int:
     offer = asked.offer
-    waiting = np.isin(offer.phase, codes) & (offer.first > SILENT)
+    waiting = np.logical_or.reduce([offer.phase == code for code in codes]) & (offer.first > SILENT)
     return asked.ground.largest(asked.eligible | asked.without(WAIT) & waiting)
 
 

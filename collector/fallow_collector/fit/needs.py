@@ -2,7 +2,8 @@
 state, then what its state leaves open. A device that does not serve is counted at the first need that it fails.
 """
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,6 @@ from fallow_collector.fit.places import UNKNOWN
 from fallow_collector.fleet.roster import GroupKey
 from fallow_collector.idle import phase
 from fallow_collector.idle.reasons import REASONS
-from fallow_proto.catalogue import peak_flops
 from fallow_proto.dispatch import Request
 from fallow_proto.states import Health
 
@@ -83,7 +83,7 @@ def failed(offer: Offer, request: Request, own_only: bool = False) -> NDArray[np
         np.bitwise_or(found, _BIT[reason], out=found, where=where)
 
     if request.exclude_nodes:
-        fails("node_excluded", _among(offer.members.nodes, request.exclude_nodes)[offer.node])
+        fails("node_excluded", _listed(offer.members.nodes, request.exclude_nodes)[offer.node])
     domain = offer.places(request.same)
     fails("domain_unknown", (domain.domain == UNKNOWN)[domain.of])
     if own_only:
@@ -96,15 +96,14 @@ def failed(offer: Offer, request: Request, own_only: bool = False) -> NDArray[np
         fails("memory_short", offer.measures.memory_limit_bytes < asked)
         fails("free_memory_unknown", np.isnan(offer.measures.free_memory_bytes))
         fails("free_memory_short", offer.measures.free_memory_bytes < asked)
+    if request.peak_flops:
+        peak = offer.measures.peak_flops(request.precision)
+        fails("peak_flops_unknown", np.isnan(peak))
+        fails("peak_flops_short", peak < request.peak_flops)
     if request.power_headroom_watts:
         fails("power_headroom_unknown", np.isnan(offer.measures.power_headroom_watts))
         fails("power_headroom_short", offer.measures.power_headroom_watts < request.power_headroom_watts)
     return found
-
-
-def peaks(groups: Iterable[GroupKey], precision: str) -> NDArray[np.float64]:
-    """float64[groups], dense peak in FLOP/s (int8: OP/s), NaN not known."""
-    return np.array([peak_flops(key.vendor, key.model, precision) for key in groups], dtype=np.float64)
 
 
 def _of_groups(groups: tuple[GroupKey, ...], request: Request) -> NDArray[np.uint32]:
@@ -123,16 +122,21 @@ def _of_groups(groups: tuple[GroupKey, ...], request: Request) -> NDArray[np.uin
     if request.sites:
         fails("site", ~_among(sites, request.sites))
     fails("site_excluded", _among(sites, request.exclude_sites))
-    if request.peak_flops:
-        peak = peaks(groups, request.precision)
-        fails("peak_flops_unknown", np.isnan(peak))
-        fails("peak_flops_short", peak < request.peak_flops)
     return found
 
 
 def _among(words: Iterable[str], asked: Iterable[str]) -> NDArray[np.bool_]:
     listed = frozenset(asked)
     return np.array([word in listed for word in words], dtype=np.bool_)
+
+
+def _listed(words: Sequence[str], asked: Iterable[str]) -> NDArray[np.bool_]:
+    """Of words that are many and in their order, those that are asked for."""
+    found = np.zeros(len(words) + 1, dtype=np.bool_)  # the last: of UNKNOWN
+    for word in asked:
+        position = bisect_left(words, word)
+        found[position] = words[position : position + 1] == (word,)
+    return found
 
 
 def first_words(offer: Offer, failing: NDArray[np.uint32], at: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fallow_collector.fit.asked import Asked, Change
-from fallow_collector.fit.needs import peaks
 from fallow_collector.fit.places import Ground
 
 
@@ -51,14 +50,10 @@ def threshold(field: str) -> Callable[[Asked], Change | None]:
     return change
 
 
-def _peaks(asked: Asked) -> NDArray[np.float64]:
-    return peaks(asked.offer.groups, asked.request.precision)[asked.offer.group]
-
-
 _VALUES: dict[str, Callable[[Asked], NDArray[np.float64]]] = {
     "free_memory_bytes": lambda asked: asked.offer.measures.free_memory_bytes,
     "power_headroom_watts": lambda asked: asked.offer.measures.power_headroom_watts,
-    "peak_flops": _peaks,
+    "peak_flops": lambda asked: asked.offer.measures.peak_flops(asked.request.precision),
 }
 
 

@@ -1,6 +1,6 @@
 """What is on offer: the devices of one class, column by column, as a snapshot shows them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fallow_collector.fit.members import Members
 from fallow_collector.fit.places import Places
 from fallow_collector.fleet.fleet import Fleet
+from fallow_collector.fleet.peaks import peaks
 from fallow_collector.fleet.roster import GroupKey
 from fallow_collector.idle import phase
 from fallow_collector.idle.assess import Assessment
@@ -47,12 +48,13 @@ class Judged(Protocol):
 
 
 class Measures:
-    """What counted at the newest reading of n devices, float64[n], NaN not known; gathered when it is first asked for,
-    since most requests ask for none of it."""
+    """What n devices can do, and what counted at their newest reading: float64[n], NaN not known; gathered when it is
+    first asked for, since most requests ask for none of it."""
 
     def __init__(self, fleet: Fleet, rows: NDArray[np.intp]) -> None:
         self._fleet = fleet
         self._rows = rows
+        self._peaks: dict[str, NDArray[np.float64]] = {}
 
     @cached_property
     def memory_limit_bytes(self) -> NDArray[np.float64]:
@@ -66,10 +68,17 @@ class Measures:
     def power_headroom_watts(self) -> NDArray[np.float64]:
         return self._counting("power_limit_watts") - self._counting("power_watts")
 
+    def peak_flops(self, precision: str) -> NDArray[np.float64]:
+        """Dense, in FLOP/s (int8: OP/s)."""
+        found = self._peaks.get(precision)
+        if found is None:
+            found = self._peaks[precision] = peaks(self._fleet, self._rows, precision)
+        return found
+
     def _counting(self, name: str) -> NDArray[np.float64]:
         fleet, rows, column = self._fleet, self._rows, COLUMN[name]
-        counts = fleet.good_until_ms[rows, column] >= fleet.last_ms[rows]
-        return np.where(counts, fleet.values[rows, column], np.nan)
+        counts = fleet.good_until_ms[:, column][rows] >= fleet.last_ms[rows]
+        return np.where(counts, fleet.values[:, column][rows], np.nan)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +101,7 @@ class Offer:
     age_s: NDArray[np.float64]
     ledger: NDArray[np.int16]
     measures: Measures
+    _places: dict[str, Places] = field(default_factory=dict)  # of these devices, by the words of Request.same
 
     @property
     def groups(self) -> tuple[GroupKey, ...]:
@@ -102,8 +112,11 @@ class Offer:
         return self.members.node[self.at]
 
     def places(self, same: str) -> Places:
-        found = self.members.places[same]
-        return Places(found.of[self.at], found.domain)
+        found = self._places.get(same)
+        if found is None:
+            of, domain = self.members.places(same)
+            found = self._places[same] = Places(of[self.at], domain)
+        return found
 
 
 def offer(fleet: Fleet, members: Members, snapshot: Judged, device_class: str) -> Offer:

@@ -20,8 +20,14 @@ class Places(NamedTuple):
 def places(node: NDArray[np.int32], domain: NDArray[np.int32]) -> Places:
     """The places of n devices from the number of their node and of their domain."""
     width = int(domain.max(initial=UNKNOWN)) + 2
-    found, of = np.unique(node.astype(np.int64) * width + (domain + 1), return_inverse=True)
-    return Places(of, (found % width - 1).astype(np.int32))
+    key = node.astype(np.int64) * width + (domain + 1)
+    order = np.argsort(key, kind="stable")  # quick, for they are mostly in order
+    key = key[order]
+    first = np.ones(len(key), dtype=np.bool_)
+    np.not_equal(key[1:], key[:-1], out=first[1:])
+    of = np.empty(len(key), dtype=np.intp)
+    of[order] = np.cumsum(first) - 1
+    return Places(of, (key[first] % width - 1).astype(np.int32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -80,6 +80,10 @@ class Node:
     offset: float | None = None
     offset_at: float = 0.0
 
+    @property
+    def unusable_readers(self) -> int:
+        return sum(reader.state in ("failed", "stuck") for reader in self.readers)
+
 
 class Seen(msgspec.Struct, frozen=True):
     """A device as it is kept over restarts of the collector."""

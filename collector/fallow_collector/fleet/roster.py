@@ -63,6 +63,8 @@ class Roster:
         self.ledgers: list[str] = [OWN_LEDGER]
         self.declared_class: dict[int, str] = {}
         self.rows_revision = 0  # rises when a row is added or retired
+        self.who_revision = 0  # rises when a device comes, goes, moves or is another, or a node is in another rack
+        self.unusable_readers = 0  # of all nodes, failed or stuck: they may hide devices
         self.changed: set[int] = set()  # rows whose Seen differs from what was last kept
         self.greeted: set[int] = set()  # nodes that said Hello since their ledgers were matched with their devices
         self._allocate(0)
@@ -129,10 +131,13 @@ class Roster:
         if hello.epoch != node.epoch:
             node.epoch, node.judged_seq, node.judged_ms, node.offset = hello.epoch, 0, 0, None
             self.good_until_ms[node.rows] = -1  # another epoch's clock
+        self.who_revision += node.rack != hello.rack
         node.site, node.rack, node.agent_version = hello.site, hello.rack, hello.agent_version
         node.interval_s = hello.interval_s
         node.connected = True
+        self.unusable_readers -= node.unusable_readers
         node.readers = [ReaderState(r.name, r.state, r.since_ms, r.message) for r in hello.readers]
+        self.unusable_readers += node.unusable_readers
         node.spool_pending = sum(r.hi - r.lo + 1 for e in hello.spooled for r in e.ranges)
         gone = set(node.rows)
         node.rows = [self._place(node, identity_of(device)) for device in hello.devices]
@@ -173,6 +178,7 @@ class Roster:
         self.declared_class.pop(row, None)
         self.changed.discard(row)
         self.rows_revision += 1
+        self.who_revision += 1
 
     def seen(self, row: int) -> Seen:
         node = self.nodes[self.owner[row]]
@@ -213,6 +219,7 @@ class Roster:
             self.seen_at[row] = -np.inf
         if before != identity or moved or not self.present[row]:
             self.changed.add(row)
+        self.who_revision += before != identity or moved
         if not self.present[row]:
             self.last_ms[row] = -1  # it was away: its next reading follows on none
         self.identities[row] = identity
@@ -240,6 +247,7 @@ class Roster:
         if number is None:
             number = self._group[key] = len(self.groups)
             self.groups.append(key)
+        self.who_revision += bool(self.group[row] != number)
         self.group[row] = number
 
     def _add(self, identity: Identity) -> int:
@@ -249,6 +257,7 @@ class Roster:
         self.identities.append(identity)
         self._row[identity.uuid] = row
         self.rows_revision += 1
+        self.who_revision += 1
         self.alive[row] = True
         self._identify(row)
         return row
@@ -256,7 +265,8 @@ class Roster:
     def _allocate(self, capacity: int) -> None:
         old = len(self.alive) if capacity else 0
         for name, kind, width, empty in ARRAYS:
-            fresh = np.full((capacity, width) if width else capacity, empty, dtype=kind)
+            # Column by column: answers read a few metrics of all devices.
+            fresh = np.full((capacity, width) if width else capacity, empty, dtype=kind, order="F")
             if old:
                 fresh[:old] = getattr(self, name)
             setattr(self, name, fresh)

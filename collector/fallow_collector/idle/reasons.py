@@ -85,7 +85,5 @@ def names(mask: int) -> list[str]:
 
 def primary(masks: NDArray[np.uint64]) -> NDArray[np.intp]:
     """Position in REASONS of the first reason that holds; len(REASONS) where none does."""
-    lowest = masks & (~masks + np.uint64(1))
-    with np.errstate(divide="ignore"):
-        positions = np.log2(lowest.astype(np.float64))
-    return np.where(masks == NONE, len(REASONS), positions).astype(np.intp)
+    below = np.bitwise_count(~masks & (masks - np.uint64(1)))  # zeros below the lowest one; of none all 64
+    return np.minimum(below, len(REASONS)).astype(np.intp)

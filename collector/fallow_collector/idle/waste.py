@@ -21,10 +21,8 @@ def reclaimable(still_s: Floats, held_s: Floats, idle_s: Number, grace_s: Number
     return resting
 
 
-def without_work(
-    utilization: Floats, compute: Floats, power: Floats, quiet_watts: Floats, busy_from: Number, compute_up_to: Number
-) -> Bools:
-    """Busy by utilization, which one waiting kernel is enough for, and yet no compute unit works and the power is that
-    of a quiet device. busy_from, compute_up_to: ratios."""
-    spinning: Bools = (utilization >= busy_from) & (compute <= compute_up_to) & (power <= quiet_watts)
-    return spinning
+def spinning(utilization: Floats, compute: Floats, busy_from: Number, compute_up_to: Number) -> Bools:
+    """Busy by utilization, which one waiting kernel is enough for, and yet no compute unit works; with the power of a
+    quiet device it is without work. busy_from, compute_up_to: ratios."""
+    found: Bools = (utilization >= busy_from) & (compute <= compute_up_to)
+    return found

@@ -100,6 +100,7 @@ class TapedFleet(Fleet):
         self.nodes, self.groups, self.ledgers = list(nodes), list(groups), list(ledgers)
         self._node_number = {node.name: node.number for node in self.nodes}
         self._group = {group: number for number, group in enumerate(self.groups)}
+        self.unusable_readers = sum(node.unusable_readers for node in self.nodes)
         self.declared_class = dict(declared_class)
         self.identities = list(identities)
         self._allocate(max(64, self.count))

@@ -6,6 +6,7 @@ import pytest
 
 from fallow_collector.answers.live import Live
 from fallow_collector.api.answers import Asked, Refused, Unavailable, Unknown, Where
+from fallow_collector.fit.members import Directory
 from fallow_collector.state import EventRow, State
 from fallow_collector.stores.store import HistoryQuery, StoreError, Table
 from fallow_collector.view import View
@@ -28,7 +29,8 @@ class Site:
             self.node.fleet, self.node.engine, lambda: self.node.now, lambda: self.node.now + self.node.WALL
         )
         self.live = Live(
-            self.node.fleet, self.node.engine, self.view, self.state, MemoryStore(), list, list
+            self.node.fleet, self.node.engine, self.view, self.state, MemoryStore(), list, list,
+            Directory(self.node.fleet),
         )
         self.pass_time(130)
 
@@ -210,6 +212,7 @@ class DownStore(MemoryStore):
 def test_history_of_an_unknown_device_and_of_a_store_that_is_down(site: Site) -> None:
     with pytest.raises(Unknown, match="there is no device nope"):
         site.live.history(Asked("nope", ("power_watts",), 0, 1, 0))
-    down = Live(site.node.fleet, site.node.engine, site.view, site.state, DownStore(), list, list)
+    fleet = site.node.fleet
+    down = Live(fleet, site.node.engine, site.view, site.state, DownStore(), list, list, Directory(fleet))
     with pytest.raises(Unavailable, match="connection refused"):
         down.history(Asked("g0", ("power_watts",), 0, 1, 0))

@@ -8,9 +8,9 @@ import pytest
 
 from fallow_collector.answers import capacity as answer_of_capacity
 from fallow_collector.answers import totals as answer_of_totals
-from fallow_collector.fit.members import members
+from fallow_collector.fit.members import Directory
 from fallow_collector.fleet.peaks import peaks
-from fallow_collector.idle import phase, waste
+from fallow_collector.idle import phase
 from fallow_collector.idle.capacity import fragmentation, largest_blocks
 from fallow_collector.idle.settings import IdleSettings, ModelSettings
 from fallow_collector.view import View
@@ -31,7 +31,7 @@ def capacity(watched: Watched, precisions: tuple[str, ...] = api.FLOPS_SHOWN) ->
     fleet = watched.fleet
     view = View(fleet, watched.engine, lambda: watched.now, lambda: watched.now)
     answer = answer_of_capacity.capacity(
-        fleet, watched.engine, view.now(), "e", fleet.alive[: fleet.count], members(fleet), precisions
+        fleet, watched.engine, view.now(), "e", fleet.alive[: fleet.count], Directory(fleet).members(), precisions
     )
     assert answer.density == "dense"
     return {group.model: group for group in answer.groups}
@@ -153,10 +153,10 @@ def test_ineffective_compute_is_idle_leased_idle_resident_and_busy_without_work(
 
 @pytest.mark.parametrize("unknown", ["compute_active_ratio", "power_watts"])
 def test_busy_without_work_needs_every_witness(unknown: str) -> None:
-    values = {"utilization_ratio": 1.0, "compute_active_ratio": 0.0, "power_watts": 70.0, unknown: NAN}
-    utilization, compute, power = np.array(list(values.values()))[:, None]
-    found = waste.without_work(utilization, compute, power, np.array([82.5]), 0.1, 0.02)
-    assert found.tolist() == [False]
+    watched = Watched(device("g0"), device("g1"))
+    watched.stays(70, SPINNING, {**SPINNING, unknown: NAN})
+    group = capacity(watched)["NVIDIA A100-SXM4-80GB"]
+    assert (group.unmanaged, group.ineffective.busy_without_work) == (2, 1)
 
 
 def test_fragmentation_is_what_gangs_cannot_use() -> None:

@@ -7,7 +7,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from fallow_collector.fit.members import members
+from fallow_collector.fit.members import Directory
 from fallow_collector.fit.offer import Offer, offer
 from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.idle import phase
@@ -70,7 +70,7 @@ class Built:
         self.by_row = {row: one for row, one in zip(rows, devices, strict=True) if row is not None}
         self.facts = [self.by_row[row] for row in range(self.fleet.count)]
         self._fill()
-        self.offer: Offer = offer(self.fleet, members(self.fleet), self._judgement(), device_class)
+        self.offer: Offer = offer(self.fleet, Directory(self.fleet).members(), self._judgement(), device_class)
 
     def uuids(self, chosen: NDArray[np.intp]) -> list[str]:
         """Of positions in the offer."""

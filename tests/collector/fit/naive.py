@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
-from math import isnan
+from math import isnan, nan
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from tests.collector.fit.fleets import Facts
 
 def serves(one: Facts, request: Request) -> bool:
     free, room = one.limit_bytes - one.used_bytes, one.power_limit_watts - one.power_watts
-    peak = peak_flops(one.vendor, one.model, request.precision)
+    peak = nan if one.profile else peak_flops(one.vendor, one.model, request.precision, one.power_limit_watts)
     return (
         one.device_class == request.device_class
         and one.profile == request.partition_profile

@@ -23,6 +23,7 @@ ODDITIES = st.sampled_from([  # what may be different of a device
     {"vendor": "nvidia", "model": H100}, {"vendor": "other", "model": ODD, "limit_bytes": 32 * GIB},
     {"vendor": "other"}, {"limit_bytes": NAN}, {"used_bytes": 30 * GIB}, {"used_bytes": 1.5 * GIB + 0.5},
     {"used_bytes": NAN}, {"power_watts": 390.5}, {"power_watts": 310.0}, {"power_watts": NAN}, {"age_s": 2.5},
+    {"vendor": "metax", "model": "MXC500", "power_limit_watts": 450.0}, {"power_limit_watts": 350.0},
     {"link": ""}, {"link": "wide"}, {"vendor": ""}, {"model": ""},
 ])
 
@@ -45,7 +46,7 @@ DEMANDS = st.sampled_from([
     {"per_node": 1}, {"per_node": 2}, {"per_node": 3}, {"same": "link"}, {"same": "node"}, {"same": "rack"},
     {"same": "site"}, {"same": "model"}, {"vendor": ["nvidia"]}, {"vendor": ["other", "nobody"]}, {"model": [A100]},
     {"model": [H100, "A100"]}, {"free_memory_bytes": int(60 * GIB)}, {"free_memory_bytes": int(79 * GIB)},
-    {"free_memory_bytes": int(200 * GIB)}, {"peak_flops": 1e14}, {"peak_flops": 5e14},
+    {"free_memory_bytes": int(200 * GIB)}, {"peak_flops": 1e14}, {"peak_flops": 5e14}, {"peak_flops": 2.5e14},
     {"peak_flops": 1e14, "precision": "fp8"}, {"health": "ok"}, {"power_headroom_watts": 50.0},
     {"power_headroom_watts": 339.5}, {"confidence": "low"}, {"sites": ["s0"]}, {"sites": ["s1", "s9"]},
     {"exclude_sites": ["s0"]}, {"exclude_sites": ["s1"]}, {"exclude_nodes": ["n0"]}, {"exclude_nodes": ["n0", "n1"]},

@@ -11,6 +11,7 @@ import pytest
 from fallow_collector.answers.cordons import Cordons
 from fallow_collector.answers.live import Live
 from fallow_collector.api.answers import Where
+from fallow_collector.fit.members import Directory
 from fallow_collector.idle.reasons import REASONS
 from fallow_collector.idle.settings import IdleSettings
 from fallow_collector.journal import Journal
@@ -41,7 +42,10 @@ class Centre:
         )
         self.imports = Imports(self.node.fleet, IdleSettings().ledger_stale_s, self.node.engine.restart)
         self.prepare += [self.imports.bring_up_to_date, self.cordons.bring_up_to_date]
-        self.live = Live(self.node.fleet, self.node.engine, self.view, self.state, MemoryStore(), list, list)
+        self.live = Live(
+            self.node.fleet, self.node.engine, self.view, self.state, MemoryStore(), list, list,
+            Directory(self.node.fleet),
+        )
 
     def monotonic(self) -> float:
         return self.node.now

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fallow_collector.answers import capacity, totals
-from fallow_collector.fit.members import members
+from fallow_collector.fit.members import Directory
 from fallow_collector.fleet.arrival import Arrival
 from fallow_collector.idle.settings import IdleSettings
 from fallow_collector.view import Snapshot, View
@@ -228,7 +228,8 @@ class Accounts(RuleBasedStateMachine):
         fleet = self.first.fleet
         snapshot = self.view.refresh()
         answer = capacity.capacity(
-            fleet, self.first.engine, snapshot, "e", np.ones(fleet.count, dtype=np.bool_), members(fleet), PRECISIONS
+            fleet, self.first.engine, snapshot, "e", np.ones(fleet.count, dtype=np.bool_),
+            Directory(fleet).members(), PRECISIONS,
         )
         for g in answer.groups:
             assert g.declared + g.undeclared == g.seen + g.absent
