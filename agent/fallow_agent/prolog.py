@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from fallow_agent import gres
+from fallow_proto.slurm import gres, ranges
 
 RUN_DIR = "/run/fallow"
 FILE = "fences.json"
@@ -32,8 +32,8 @@ in every other case, with a note on standard error. Needs no configuration, no c
 A job is told from others by its lease's fencing token: --token, else "fallow-token=N" in the job's comment (Slurm:
 sbatch --comment; its Prolog has it as SLURM_JOB_COMMENT, seen with 22.05). A job without one may not start on a device
 that a lease holds. Devices: as named here, else the ones of SLURM_JOB_GPUS (Prolog) or SLURM_STEP_GPUS (task prolog).
-Slurm counts those in the order of gres.conf: they are translated by the gres.conf beside $SLURM_CONF where that names
-their files, and taken for minor numbers where it does not. In a Prolog, which has no PATH, write the full path.
+Slurm counts those in an order of its own: they are translated by the gres.conf beside $SLURM_CONF, and where that
+leaves a doubt (AutoDetect, no File=, several types) nothing is refused. A Prolog has no PATH: write the full one.
 """
 
 Row = Mapping[str, Any]
@@ -65,7 +65,7 @@ class Verdict(NamedTuple):
 
 
 class Unreadable(Exception):
-    """There is no file of fences that can be used; the message says why."""
+    """A file that is needed cannot be used; the message says why."""
 
 
 def judge(shown: Shown, wanted: Iterable[Wanted], token: int | None) -> Verdict:
@@ -112,15 +112,15 @@ def read(path: str, now: float) -> Shown:
 
 
 def named_by_slurm(environment: Mapping[str, str]) -> list[Wanted]:
-    """The devices of a prolog's environment. Raises ValueError when they make no sense."""
+    """The devices of a prolog's environment. Raises ValueError or Unreadable where they cannot be told."""
     listed = environment.get("SLURM_JOB_GPUS") or environment.get("SLURM_STEP_GPUS") or ""
-    minors = _minors(environment.get("SLURM_CONF", ""), environment.get("SLURMD_NODENAME", "")) if listed else None
-    found = []
-    for number in gres.numbers(listed):
-        if minors is not None and number >= len(minors):
-            raise ValueError(f"Slurm's device {number} is not among the {len(minors)} of gres.conf")
-        found.append(Wanted("minor", number if minors is None else minors[number]))
-    return found
+    if not listed:
+        return []
+    minors = _gres_conf(environment.get("SLURM_CONF", "")).minors(environment.get("SLURMD_NODENAME", ""), None)
+    wanted = ranges.numbers(listed)
+    if max(wanted) >= len(minors):
+        raise ValueError(f"Slurm's device {max(wanted)} is not among the {len(minors)} of gres.conf")
+    return [Wanted("minor", minors[number]) for number in wanted]
 
 
 def token_of(option: str | None, comment: str) -> int | None:
@@ -145,6 +145,8 @@ def main(arguments: Sequence[str]) -> int:
         verdict = judge(read(os.path.join(options.run_dir, FILE), time.time()), wanted, token)  # noqa: PTH118
     except Unreadable as problem:
         return _let_go(str(problem))
+    except ValueError as error:
+        return _let_go(str(error))
     except Exception as error:  # noqa: BLE001  # a launcher that fails for our mistake takes its node out of service
         return _let_go(f"{type(error).__name__}: {error}")
     for note in verdict.notes:
@@ -177,14 +179,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _minors(slurm_conf: str, node: str) -> list[int] | None:
-    if not slurm_conf:
-        return None
+def _gres_conf(slurm_conf: str) -> gres.GresConf:
+    path = os.path.join(os.path.dirname(slurm_conf), "gres.conf")  # noqa: PTH118, PTH120
     try:
-        with open(os.path.join(os.path.dirname(slurm_conf), "gres.conf"), encoding="utf-8") as file:  # noqa: PTH118, PTH120, PTH123
-            return gres.minors_of(file.read(), node)
-    except OSError:
-        return None
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123
+            return gres.parse(file.read())
+    except OSError as error:
+        raise Unreadable(
+            f"{path} cannot be read: {error.strerror}; which devices Slurm's numbers mean is written there, beside "
+            f"SLURM_CONF={slurm_conf}"
+        ) from error
 
 
 def _is(wanted: Wanted, uuid: str, row: Row) -> bool:

@@ -81,6 +81,8 @@ class Node:
         self.run_dir = run_dir
         self.file = run_dir / "fences.json"
         self.write({"version": 1, "node": "n", "written": "", "devices": DEVICES})
+        self.gres_conf = run_dir / "gres.conf"
+        self.slurm = {"SLURM_CONF": str(run_dir / "slurm.conf"), "SLURMD_NODENAME": "n0"}
 
     def write(self, content: object) -> None:
         self.file.write_text(content if isinstance(content, str) else json.dumps(content))
@@ -155,19 +157,36 @@ def test_a_file_that_is_torn_or_of_another_version_lets_the_job_start_with_a_not
     ({"SLURM_JOB_ID": "17"}, 0),
 ])
 def test_a_prolog_of_slurm_needs_no_arguments(node: Node, environment: dict[str, str], status: int) -> None:
-    assert node.run(environment=environment)[0] == status
+    node.gres_conf.write_text("Name=gpu Type=h100 File=/dev/nvidia[0-2]")
+    assert node.run(environment={**node.slurm, **environment})[0] == status
 
 
-def test_slurms_numbers_are_translated_by_gres_conf(node: Node, tmp_path: Path) -> None:
-    lines = ("NodeName=n0 Name=gpu File=/dev/nvidia[1-2]", "NodeName=n0 Name=gpu File=/dev/nvidia0")
-    (tmp_path / "gres.conf").write_text("\n".join(lines))
-    slurm = {"SLURM_CONF": str(tmp_path / "slurm.conf"), "SLURMD_NODENAME": "n0"}
-    assert node.run(environment={**slurm, "SLURM_JOB_GPUS": "0,1"})[0] == 0
-    assert node.run(environment={**slurm, "SLURM_JOB_GPUS": "2"})[0] == 1
-    assert node.run(environment={**slurm, "SLURM_JOB_GPUS": "3"}) == (
-        0, "fallow-agent prolog: nothing was checked, the job may start: ValueError: Slurm's device 3 is not among the "
-        "3 of gres.conf\n",
+def test_slurms_numbers_are_translated_by_gres_conf(node: Node) -> None:
+    node.gres_conf.write_text(
+        "NodeName=n0 Name=gpu File=/dev/nvidia[1-2]\nNodeName=n0 Name=gpu File=/dev/nvidia0\n"
+        "NodeName=n1 Name=gpu Type=other File=/dev/nvidia[0-7]"
     )
+    assert node.run(environment={**node.slurm, "SLURM_JOB_GPUS": "0,1"})[0] == 0
+    assert node.run(environment={**node.slurm, "SLURM_JOB_GPUS": "2"})[0] == 1
+    assert node.run(environment={**node.slurm, "SLURM_JOB_GPUS": "3"}) == (
+        0, "fallow-agent prolog: nothing was checked, the job may start: Slurm's device 3 is not among the 3 of "
+        "gres.conf\n",
+    )
+
+
+@pytest.mark.parametrize(("gres_conf", "why"), [
+    ("AutoDetect=nvml", "does not say which device files"),
+    ("Name=gpu Type=a File=/dev/nvidia[1-2]\nName=gpu Type=b File=/dev/nvidia0", "in the order of the node's Gres="),
+    ("Name=gpu what", "'what' cannot be read"),
+    (None, "gres.conf cannot be read: No such file or directory"),
+])
+def test_where_slurms_numbers_leave_a_doubt_nothing_is_proof(node: Node, gres_conf: str | None, why: str) -> None:
+    if gres_conf is not None:
+        node.gres_conf.write_text(gres_conf)
+    for number in range(3):
+        returned, said = node.run(environment={**node.slurm, "SLURM_JOB_GPUS": str(number)})
+        assert returned == 0
+        assert why in said
 
 
 def test_an_old_file_is_no_proof_against_a_job_without_a_token(node: Node) -> None:

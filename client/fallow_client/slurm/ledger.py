@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from fallow_client.slurm.errors import SlurmError
-from fallow_client.slurm.gres import GresConf
 from fallow_client.slurm.scontrol import SlurmJob, SlurmNode
 from fallow_proto.dispatch import Job, LedgerImport, Owned
+from fallow_proto.slurm.gres import GresConf
 
 PROBLEM_LENGTH = 256  # what the collector takes
 
@@ -20,11 +20,11 @@ def ledger_of(nodes: Iterable[SlurmNode], jobs: Iterable[SlurmJob], conf: GresCo
         try:
             if node.problem:
                 raise SlurmError(node.problem)
-            minors = conf.minors(node.name, node.gres)
+            minors = conf.minors(node.name, [(one.kind, one.many) for one in node.gres])
             used = [(minors[index], index) for index in node.used]
         except IndexError:
             owned.append(Owned(node=node.name, problem=f"Slurm uses an index beyond {len(minors) - 1}: {node.used}"))
-        except SlurmError as error:
+        except (SlurmError, ValueError) as error:
             owned.append(Owned(node=node.name, problem=str(error)[:PROBLEM_LENGTH]))
         else:
             owned.append(Owned(node=node.name, minors=minors))

@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 
 from fallow_client.slurm.errors import SlurmError
-from fallow_client.slurm.ranges import expand, numbers
+from fallow_proto.slurm.ranges import expand, numbers
 
 _GRES = re.compile(r"(?P<name>\w+)(?::(?P<type>[^:(),]+))?:(?P<count>\d+)(?:\((?P<more>[^)]*)\))?")
 _SHARED = re.compile(r"\b(?:mps|shard)(?::[^:(),]+)?:0*[1-9]\d*")  # what they take is not in the GPUs' own list
@@ -118,6 +118,11 @@ def _used(text: str) -> tuple[int, ...]:
         raise SlurmError(f"parts of GPUs are in use ({shared[0]}), and which GPUs that takes is not told")
     found: list[int] = []
     for gres in gres_of(text):
+        if gres.many and gres.indices is None:
+            raise SlurmError(
+                f"GresUsed is {text}, which does not say which GPUs; Slurm says it only of GPUs with a Type, so give "
+                "them one in gres.conf and in the node's Gres="
+            )
         if gres.many != len(gres.indices or ()):
             raise SlurmError(f"GresUsed is {text}, which counts {gres.many} and names {len(gres.indices or ())}")
         found += gres.indices or ()
@@ -128,7 +133,10 @@ def _indices(more: str) -> tuple[int, ...] | None:
     given = more.removeprefix("IDX:")
     if given == more:
         return None
-    return () if given == "N/A" else tuple(numbers(given))
+    try:
+        return () if given == "N/A" else tuple(numbers(given))
+    except ValueError as error:
+        raise SlurmError(str(error)) from error
 
 
 def _holds(line: str) -> list[tuple[str, int]]:
@@ -137,7 +145,7 @@ def _holds(line: str) -> list[tuple[str, int]]:
         try:
             names = expand(match["nodes"])
             indices = [index for gres in gres_of(match["gres"]) for index in gres.indices or ()]
-        except SlurmError:
+        except (SlurmError, ValueError):
             continue
         holds += [(name, index) for name in names for index in indices]
     return holds

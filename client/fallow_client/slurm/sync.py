@@ -12,11 +12,12 @@ import msgspec
 
 from fallow_client.calls import Call, Where
 from fallow_client.client import Client
-from fallow_client.slurm import drain, gres, scontrol
+from fallow_client.slurm import drain, scontrol
 from fallow_client.slurm.command import scontrol as run
 from fallow_client.slurm.errors import SlurmError
 from fallow_client.slurm.ledger import ledger_of
 from fallow_proto import api, dispatch
+from fallow_proto.slurm import gres
 
 LEDGER = "slurm"
 
@@ -40,11 +41,11 @@ def read() -> Read:
     at = time.monotonic()
     conf = scontrol.gres_conf_path(run("show", "config"))
     try:
-        text = Path(conf).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        files = gres.parse(Path(conf).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise SlurmError(f"{conf} cannot be read: {error}; expected it beside slurm.conf on this machine") from error
     jobs = scontrol.jobs(run("show", "job", "-d", "-o"))
-    return Read(at, scontrol.nodes(run("show", "node", "-d", "-o")), jobs, gres.parse(text))
+    return Read(at, scontrol.nodes(run("show", "node", "-d", "-o")), jobs, files)
 
 
 def put(client: Client, found: Read) -> dispatch.LedgerState:
@@ -55,29 +56,23 @@ def put(client: Client, found: Read) -> dispatch.LedgerState:
 
 
 class Drainer:
-    """Remembers what it drained lately."""
+    """Remembers what it drained lately: a node that was resumed since has lost its reason, and counts all the same."""
 
     def __init__(self) -> None:
         self._drained: dict[str, float] = {}  # node -> monotonic
 
     def round(self, client: Client, found: Read) -> list[drain.Action]:
         """Do what the policy says; returns what was done. Raises FallowError."""
-        facts = self._facts(client, found)
-        planned = drain.plan(facts)
+        planned = drain.plan(self.facts(client, found))
         for line in planned.held_back:
             log.warning("%s", line)
         for action in planned.actions:
-            match action:
-                case drain.Drain(node, reason):
-                    run("update", f"nodename={node}", "state=drain", f"reason={reason}")
-                    self._drained[node] = time.monotonic()
-                    log.warning("drained node=%s reason=%r", node, reason)
-                case drain.Resume(node):
-                    run("update", f"nodename={node}", "state=resume")
-                    log.warning("resumed node=%s", node)
+            perform(action)
+            if isinstance(action, drain.Drain):
+                self._drained[action.node] = time.monotonic()
         return planned.actions
 
-    def _facts(self, client: Client, found: Read) -> drain.Facts:
+    def facts(self, client: Client, found: Read) -> drain.Facts:
         asked = time.monotonic()
         us = getpass.getuser()
         slurm = [node for node in found.nodes if node.gres or node.problem]
@@ -92,12 +87,23 @@ class Drainer:
         ours = client.all_devices(Where(node=drained, device_class=("intelligent",))) if drained else ()
         now = time.monotonic()
         recent = {node for node, at in self._drained.items() if now - at <= drain.WINDOW_S}
-        recent |= {node.name for node in slurm if node.name in drained and _is_recent(node.reason_time)}
+        recent |= drain.lately(slurm, us, datetime.now().astimezone())
         return drain.Facts(
             slurm=slurm, reading_age_s=now - found.at, answer_age_s=now - asked, suspects=suspects,
             freshness={node.node: node.freshness for node in _all_nodes(client)},
             ours=[device for device in ours if device.ledger == LEDGER], recent=frozenset(recent), us=us,
         )
+
+
+def perform(action: drain.Action) -> None:
+    """Raises SlurmError."""
+    match action:
+        case drain.Drain(node, reason):
+            run("update", f"nodename={node}", "state=drain", f"reason={reason}")
+            log.warning("drained node=%s reason=%r", node, reason)
+        case drain.Resume(node):
+            run("update", f"nodename={node}", "state=resume")
+            log.warning("resumed node=%s", node)
 
 
 def _all_nodes(client: Client) -> Iterator[api.Node]:
@@ -107,12 +113,3 @@ def _all_nodes(client: Client) -> Iterator[api.Node]:
         yield from page.items
         if (cursor := page.next) is None:
             return
-
-
-def _is_recent(printed: str) -> bool:
-    """Of a reason's time, local and without an offset; one that cannot be read counts as recent."""
-    try:
-        at = datetime.fromisoformat(printed).astimezone()
-    except ValueError:
-        return True
-    return (datetime.now().astimezone() - at).total_seconds() <= drain.WINDOW_S

@@ -1,7 +1,6 @@
 import pytest
 
 from fallow_client.slurm.errors import SlurmError
-from fallow_client.slurm.ranges import expand
 from fallow_client.slurm.scontrol import Gres, gres_conf_path, gres_of, jobs, nodes
 from tests.client.slurm.captures import capture
 
@@ -32,6 +31,12 @@ NODE = "NodeName=n1 Gres=gpu:8 GresUsed=%s State=%s ThreadsPerCore=1"
 def test_use_that_cannot_be_read_is_a_problem_and_never_nothing(used: str) -> None:
     (node,) = nodes(NODE % (used, "IDLE"))
     assert node.problem
+
+
+def test_gpus_without_a_type_are_a_problem_once_one_is_used_because_slurm_does_not_say_which() -> None:
+    idle, busy = (nodes(NODE % (used, "MIXED"))[0] for used in ("gpu:0", "gpu:3"))
+    assert (idle.used, idle.problem) == ((), "")
+    assert "give them one in gres.conf" in busy.problem
 
 
 @pytest.mark.parametrize(("used", "indices"), [
@@ -74,17 +79,3 @@ def test_gres_conf_is_beside_slurm_conf() -> None:
     assert gres_conf_path("X = 1\nSLURM_CONF              = /etc/slurm/slurm.conf\n") == "/etc/slurm/gres.conf"
     with pytest.raises(SlurmError, match="SLURM_CONF"):
         gres_conf_path("")
-
-
-@pytest.mark.parametrize(("text", "names"), [
-    ("a", ["a"]), ("n[0-2,5]", ["n0", "n1", "n2", "n5"]), ("n[08-10]x", ["n08x", "n09x", "n10x"]),
-    ("a[0-1]b[2-3],c", ["a0b2", "a0b3", "a1b2", "a1b3", "c"]), ("", []),
-])
-def test_lists_are_expanded_in_their_order(text: str, names: list[str]) -> None:
-    assert expand(text) == names
-
-
-@pytest.mark.parametrize("text", ["n[0-", "n[a-b]", "n[3-1]", "n[0-99999999]", "n0]", "n[0-999]x[0-999]"])
-def test_lists_that_cannot_be_read_are_errors(text: str) -> None:
-    with pytest.raises(SlurmError):
-        expand(text)
