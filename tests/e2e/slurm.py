@@ -1,5 +1,6 @@
 """A small Slurm cluster of real daemons: two slurmd on this host in a network namespace of their own, fake GPUs."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from typing import Self
 
 import pytest
 
-from tests.e2e.programs import until
+from tests.e2e.programs import BIN, until
 
 NODES = ("node0", "node1")
 GPUS = 8
@@ -41,6 +42,8 @@ AccountingStorageType=accounting_storage/none
 SlurmctldTimeout=30
 SlurmdTimeout=30
 SlurmdParameters=config_overrides
+Prolog={dir}/prolog.sh
+PrologFlags=Alloc
 NodeName=node0 NodeHostname=localhost NodeAddr=127.0.0.1 Port=17001 CPUs=8 RealMemory=2000 Gres=gpu:h100:8
 NodeName=node1 NodeHostname=localhost NodeAddr=127.0.0.1 Port=17002 CPUs=8 RealMemory=2000 Gres=gpu:h100:8
 PartitionName=gpu Nodes=node0,node1 Default=YES MaxTime=INFINITE State=UP
@@ -48,6 +51,11 @@ PartitionName=gpu Nodes=node0,node1 Default=YES MaxTime=INFINITE State=UP
 GRES_CONF = """\
 AutoDetect=off
 NodeName=node[0-1] Name=gpu Type=h100 File={dir}/dev/nvidia[0-7]
+"""
+PROLOG = Path(__file__).parents[2] / "deploy" / "slurm" / "prolog.sh"
+AGENT = """\
+#!/bin/sh
+FALLOW_AGENT_READERS__RUN_DIR={dir}/run exec {bin}/fallow-agent "$@"
 """
 CGROUP_CONF = """\
 CgroupAutomount=no
@@ -92,13 +100,41 @@ class Slurm:
             print((self._dir / "daemons.log").read_text(errors="replace")[-3000:])
         self.close()
 
-    def submit(self, node: str, gpus: int) -> str:
-        """The number of a job that has them, once it runs."""
-        out = self.run(
-            "sbatch", "--parsable", "-w", node, f"--gres=gpu:{gpus}", "-c1", "-o", "/dev/null", "--wrap", "sleep 600"
-        )
-        job = out.strip()
-        until(lambda: self.run("squeue", "-h", "-j", job, "-o", "%T").strip() == "RUNNING", f"job {job} runs")
+    def hold(self, minor: int, token: int) -> None:
+        """As an agent shows it that was told so: a device of both nodes is held by alice."""
+        rows = {
+            f"GPU-{number}": {
+                "token": token if number == minor else None, "held": number == minor, "holder": "alice",
+                "lease_id": "l7", "index": number, "minor": number, "pci_bus_id": f"0000:{number:02x}:00.0",
+            }
+            for number in range(GPUS)
+        }
+        (self._dir / "run" / "fences.json").write_text(json.dumps({"version": 1, "devices": rows}))
+
+    def forget(self) -> None:
+        """What the agent showed is gone."""
+        (self._dir / "run" / "fences.json").unlink(missing_ok=True)
+
+    def install_agent(self, script: str = AGENT) -> None:
+        program = self._dir / "bin" / "fallow-agent"
+        program.unlink(missing_ok=True)  # one that runs may not be written to
+        program.write_text(script.format(dir=self._dir, bin=BIN))
+        program.chmod(0o755)
+
+    def has_run(self, job: str) -> bool:
+        return (self._dir / f"ran.{job}").exists()
+
+    def ask(self, node: str, gpus: int, *more: str) -> str:
+        """The number of a batch job that wants them."""
+        return self.run(
+            "sbatch", "--parsable", "-w", node, f"--gres=gpu:{gpus}", "-c1", "-o", "/dev/null", *more,
+            "--wrap", f"touch {self._dir}/ran.$SLURM_JOB_ID; sleep 600",
+        ).strip()
+
+    def submit(self, node: str, gpus: int, *more: str) -> str:
+        """The number of a job that has them, once its script runs (Slurm calls it running while its Prolog does)."""
+        job = self.ask(node, gpus, *more)
+        until(lambda: self.has_run(job), f"job {job} runs")
         return job
 
     def cancel(self, job: str) -> None:
@@ -134,7 +170,7 @@ class Slurm:
         shutil.rmtree(self._dir, ignore_errors=True)
 
     def _prepare(self) -> None:
-        for name in ("conf", "dev", "munge", "state", "spool", "bin"):
+        for name in ("conf", "dev", "munge", "state", "spool", "bin", "run"):
             (self._dir / name).mkdir()
         self._dir.chmod(0o755)
         (self._dir / "munge" / "key").write_bytes(os.urandom(1024))
@@ -143,6 +179,10 @@ class Slurm:
             (self._dir / "conf" / f"{file}.conf").write_text(text.format(dir=self._dir))
         for number in range(GPUS):
             os.mknod(self._dir / "dev" / f"nvidia{number}", 0o20666, os.makedev(1, 3))
+        prolog = self._dir / "prolog.sh"
+        prolog.write_text(PROLOG.read_text().replace("/opt/fallow/bin", f"{self._dir}/bin"))
+        prolog.chmod(0o755)
+        self.install_agent()
         # What the adapter finds on PATH is the real command, in the namespace where the daemons listen.
         wrapper = self._dir / "bin" / "scontrol"
         wrapper.write_text(

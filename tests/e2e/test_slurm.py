@@ -2,11 +2,15 @@
 
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 
+from fallow_client.client import Client
+from fallow_client.slurm import drain, sync
 from fallow_proto.v1 import telemetry_pb2 as pb
 from tests.collector.watching import BUSY, IDLE
 from tests.e2e.programs import BIN, Collector, Program, environment, until
@@ -131,3 +135,51 @@ def test_a_node_with_a_faulty_device_is_drained_and_only_our_own_drain_is_lifted
     until(resumed, "node0 is resumed")
     assert "Reason=fan is loud" in slurm.node("node1")
     slurm.run("scontrol", "update", "nodename=node1", "state=resume")
+
+
+def test_runs_of_cron_together_drain_no_more_than_one_may(
+    slurm: Slurm, collector: Collector, nodes: list[SpokenNode]
+) -> None:
+    for node in nodes:
+        node.reasons[0] = pb.REASON_LOST
+    until(lambda: all(collector.devices()[f"{node}-gpu0"].health == "failed" for node in NODES), "two are faulty")
+
+    def drained() -> int:
+        once(slurm, collector, "--drain")
+        return sum("DRAIN" in slurm.node(node) for node in NODES)
+
+    until(lambda: drained() == 1, "one node is drained")
+    assert [drained() for _ in range(3)] == [1, 1, 1]
+    for node in nodes:
+        node.reasons[0] = pb.REASON_OK
+    until(lambda: drained() == 0, "it is resumed")
+
+
+def test_a_node_whose_device_works_without_a_job_is_drained_after_two_minutes(
+    slurm: Slurm, collector: Collector, nodes: list[SpokenNode], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in slurm.environment.items():
+        monkeypatch.setenv(name, value)
+    once(slurm, collector)
+    until(lambda: "id" in phases(collector, "node0"), "devices are judged")
+    nodes[0].readings[3] = dict(BUSY)
+
+    def unmanaged() -> bool:
+        once(slurm, collector)
+        return collector.devices()["node0-gpu3"].phase == "unmanaged"
+
+    until(unmanaged, "a stranger works on node0")
+    with Client(collector.url) as client:
+        found = sync.read()
+        sync.put(client, found)
+        facts = sync.Drainer().facts(client, found)
+    assert drain.plan(facts).actions == []
+    later = replace(facts, suspects=[(device, for_s + drain.UNMANAGED_S) for device, for_s in facts.suspects])
+    for action in drain.plan(later).actions:
+        sync.perform(action)
+    assert "Reason=fallow: device minor 3 is in use and no job has it: active" in slurm.node("node0")
+    assert "DRAIN" not in slurm.node("node1")
+    monkeypatch.setenv("SLURM_TIME_FORMAT", "%H:%M")  # a user's own does not reach what is read
+    drained = next(node for node in sync.read().nodes if node.name == "node0")
+    assert drain.lately([drained], drained.reason_user, datetime.now().astimezone() + timedelta(hours=1)) == set()
+    slurm.run("scontrol", "update", "nodename=node0", "state=resume")

@@ -1,5 +1,6 @@
 """Running scontrol."""
 
+import os
 import subprocess
 
 from fallow_client.slurm.errors import SlurmError
@@ -12,7 +13,8 @@ def scontrol(*words: str) -> str:
     what = f"scontrol {' '.join(words)}"
     try:
         done = subprocess.run(
-            ["scontrol", *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S, check=False
+            ["scontrol", *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S, check=False,
+            env={**os.environ, "SLURM_TIME_FORMAT": "standard"},  # a user's own may leave out the day
         )
     except FileNotFoundError as error:
         raise SlurmError("there is no scontrol on PATH; expected Slurm's commands on this machine") from error

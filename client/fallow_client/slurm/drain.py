@@ -4,8 +4,9 @@ A node is drained for a device that works although no job has it, or that is fau
 and everything on it is known. What an operator drained, or gave another reason to, is never touched.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from math import floor
 from typing import NamedTuple
 
@@ -82,6 +83,21 @@ def allowed(nodes: int) -> int:
 
 def is_ours(node: SlurmNode, us: str) -> bool:
     return bool(node.states & _DRAINED) and node.reason.startswith(OURS) and node.reason_user == us
+
+
+def lately(nodes: Iterable[SlurmNode], us: str, now: datetime) -> set[str]:
+    """Nodes that we drained within WINDOW_S, by Slurm's own record, so that runs of cron count each other's.
+
+    A reason's time is local and has no offset; one that cannot be read counts.
+    """
+    return {node.name for node in nodes if is_ours(node, us) and _age_s(node.reason_time, now) <= WINDOW_S}
+
+
+def _age_s(printed: str, now: datetime) -> float:
+    try:
+        return (now - datetime.fromisoformat(printed).astimezone()).total_seconds()
+    except ValueError:
+        return 0.0
 
 
 def _drains(facts: Facts) -> list[Drain]:

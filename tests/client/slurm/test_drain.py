@@ -1,8 +1,9 @@
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
-from fallow_client.slurm.drain import Action, Drain, Facts, Resume, plan
+from fallow_client.slurm.drain import Action, Drain, Facts, Resume, lately, plan
 from fallow_client.slurm.scontrol import SlurmNode, nodes
 from fallow_proto import api
 from tests.collector.api.memory import device
@@ -120,3 +121,18 @@ def test_a_drain_stays_while_any_device_of_the_node_is_not_well(changes: dict[st
 def test_a_drain_stays_while_a_device_is_missing_or_the_node_is_down() -> None:
     assert actions(facts(node(state="IDLE+DRAIN", reason=OURS), ours=WELL[:1])) == []
     assert actions(facts(node(state="DOWN+DRAIN", reason=OURS), ours=WELL)) == []
+
+
+@pytest.mark.parametrize(("state", "reason", "counts"), [
+    ("IDLE+DRAIN", "fallow: x [slurm@2026-03-01T11:00:00]", True),
+    ("MIXED+DRAIN", "fallow: x [slurm@2026-03-01T10:51:00]", True),
+    ("IDLE+DRAIN", "fallow: x [slurm@2026-03-01T10:49:59]", False),
+    ("IDLE+DRAIN", "fallow: x [slurm@2026-03-01T11:07:00]", True),  # the clock was set back
+    ("IDLE+DRAIN", "fallow: x [slurm@yesterday]", True),
+    ("IDLE+DRAIN", "fallow: x [alice@2026-03-01T11:00:00]", False),
+    ("IDLE+DRAIN", "fan is loud [slurm@2026-03-01T11:00:00]", False),
+    ("IDLE", "fallow: x [slurm@2026-03-01T11:00:00]", False),
+])
+def test_slurm_s_own_record_says_what_we_drained_lately(state: str, reason: str, counts: bool) -> None:
+    now = datetime(2026, 3, 1, 11, 0, 0).astimezone()
+    assert lately([node(state=state, reason=reason)], "slurm", now) == ({"n1"} if counts else set())
