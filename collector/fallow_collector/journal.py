@@ -4,7 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from fallow_collector.state import EventRow
+from fallow_collector.state import OWN_EVENT, EventRow
 from fallow_proto.states import EventKind
 
 PENDING = 20_000
@@ -31,7 +31,7 @@ class Journal:
         self._seq += 1
         at = int(self._wall() * 1000)
         self._waiting.append(EventRow(
-            node=node, epoch=self._run, id=f"collector-{self._seq}", seq=self._seq, kind=str(kind), device=device,
+            node=node, epoch=self._run, id=f"{OWN_EVENT}{self._seq}", seq=self._seq, kind=str(kind), device=device,
             many=1, first_ms=at, last_ms=at, message=message,
         ))
         log.info("event=%s node=%s device=%s message=%r", kind, node, device or "-", message)

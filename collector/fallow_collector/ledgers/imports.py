@@ -41,10 +41,12 @@ class Imports:
         self._rows: dict[tuple[str, str], NDArray[np.intp]] = {}  # of the devices that a claim has got
         self._rivals: dict[str, list[tuple[str, str]]] = {}  # node -> (ledger that claims in vain, line)
         self._dirty: set[str] = set()  # nodes that must be matched again
-        # By row: whose it is to hand out, what that ledger said last, and when that was read.
+        # By row: whose it is to hand out, what that ledger said last, when that was read, and whether a job has had it
+        # since it was free last.
         self._ledger = np.zeros(0, dtype=np.int16)
         self._says = np.zeros(0, dtype=np.uint8)
         self._read_at = np.zeros(0, dtype=np.float64)
+        self._used = np.zeros(0, dtype=np.bool_)
 
     # --- what schedulers say ---
 
@@ -134,6 +136,14 @@ class Imports:
             unmatched=unmatched + rivals,
         )
 
+    def holder(self, row: int) -> str:
+        """The job that has the device, as its scheduler says; empty: none, or it does not say."""
+        if self._fleet.imported[row] != LEASED:
+            return ""
+        node = self._fleet.nodes[self._fleet.owner[row]].name
+        matched = self._matched.get((self._fleet.ledgers[self._fleet.ledger[row]], node))
+        return matched.holders.get(row, "") if matched is not None else ""
+
     # --- inside ---
 
     def _replace(self, name: str, node: str, claim: Claim | None) -> bool:
@@ -161,6 +171,7 @@ class Imports:
             self._ledger = np.concatenate([self._ledger, np.full(more, OWN, dtype=np.int16)])
             self._says = np.concatenate([self._says, np.full(more, FREE, dtype=np.uint8)])
             self._read_at = np.concatenate([self._read_at, np.full(more, NEVER)])
+            self._used = np.concatenate([self._used, np.zeros(more, dtype=np.bool_)])
 
     def _match_again(self) -> None:
         """Only nodes of which somebody said something new."""
@@ -184,8 +195,8 @@ class Imports:
         return devices
 
     def _match_node(self, node: str, devices: list[Device]) -> None:
-        before = {row: int(self._says[row]) for row, _ in devices}
         for row, _ in devices:
+            self._used[row] |= self._says[row] == LEASED
             self._ledger[row], self._says[row], self._read_at[row] = OWN, FREE, NEVER
         claimed: dict[int, str] = {}
         rivals = []
@@ -208,6 +219,7 @@ class Imports:
                 log.warning("two ledgers claim a device ledger=%s claim=%r", name, line)
         self._rivals[node] = rivals
         # A job has ended: what was seen of the device while it ran does not count, and never is it idle at once.
-        freed = [row for row, said in before.items() if said == LEASED and self._says[row] == FREE]
+        freed = [row for row, _ in devices if self._used[row] and self._says[row] == FREE]
         if freed:
+            self._used[freed] = False
             self._restart(np.array(freed, dtype=np.intp), True)

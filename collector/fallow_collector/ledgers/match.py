@@ -24,25 +24,26 @@ class Device(NamedTuple):
 class Matched(NamedTuple):
     says: dict[int, int]  # row of each device that the scheduler hands out -> its allocation
     unmatched: list[str]
+    holders: Mapping[int, str]  # row of each device that a job names -> the job
 
 
 def match(claim: Claim, devices: Sequence[Device]) -> Matched:
     """A job whose device is not there has one of those that are: then each of them that is not taken is unknown."""
     owned = {device.row for device in devices if _hands_out(claim, device.identity)}
     if claim.held is None:
-        return Matched(dict.fromkeys(owned, UNKNOWN), [f"{claim.node} * {claim.problem}"] if claim.problem else [])
+        return Matched(dict.fromkeys(owned, UNKNOWN), [f"{claim.node} * {claim.problem}"] if claim.problem else [], {})
     known = _keys(devices)
-    leased: set[int] = set()
+    holders: dict[int, str] = {}
     unmatched = []
     for held in claim.held:
         row = _find(known, held)
         if row is None:
             unmatched.append(f"{claim.node} {held.holder} {held.device}")
         else:
-            leased.add(row)
-    leased |= _tied(leased, devices)
+            holders[row] = held.holder
+    leased = holders.keys() | _tied(holders, devices)
     rest = UNKNOWN if unmatched else FREE
-    return Matched(dict.fromkeys(owned, rest) | dict.fromkeys(leased, LEASED), unmatched)
+    return Matched(dict.fromkeys(owned, rest) | dict.fromkeys(leased, LEASED), unmatched, holders)
 
 
 def _hands_out(claim: Claim, identity: Identity) -> bool:

@@ -31,6 +31,10 @@ class SeenRow(NamedTuple):
     identity: bytes  # JSON
 
 
+OWN_EVENT = "collector-"
+"""What the ids of the collector's own events begin with; their epoch is its own run, no agent's."""
+
+
 class EventRow(NamedTuple):
     """Something that happened; the newest `seq` of an id wins."""
 

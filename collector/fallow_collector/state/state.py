@@ -12,7 +12,17 @@ from typing import TypeVar
 
 from fallow_collector.series import Source
 from fallow_collector.state.file import Kind, StateError, connect, lock
-from fallow_collector.state.rows import KEYS, BaselineRow, CordonRow, EventRow, OwnedRow, Row, SeenRow, Tables
+from fallow_collector.state.rows import (
+    KEYS,
+    OWN_EVENT,
+    BaselineRow,
+    CordonRow,
+    EventRow,
+    OwnedRow,
+    Row,
+    SeenRow,
+    Tables,
+)
 
 EVENTS_KEPT = 500_000
 """Newest events that stay; with the message some 200 bytes each, so about 100 MB."""
@@ -101,9 +111,11 @@ class State:
                 )
 
     def event_numbers(self) -> list[tuple[Source, int]]:
-        """Whose event and its number, of every event that is kept: what agents need not send again."""
+        """Whose event and its number, of every event of an agent that is kept: what they need not send again."""
         with self._reading() as connection:
-            found = connection.execute("SELECT node, epoch, seq FROM events")
+            found = connection.execute(
+                "SELECT node, epoch, seq FROM events WHERE id NOT GLOB ?", (f"{OWN_EVENT}*",)
+            )
             return [(Source(node, epoch), seq) for node, epoch, seq in found]
 
     def events_of(self, device: str, limit: int) -> list[EventRow]:

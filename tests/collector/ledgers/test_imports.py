@@ -125,6 +125,31 @@ def test_a_job_s_end_starts_the_short_window_and_nothing_is_idle_at_once() -> No
     assert site.first.phase(1) == "idle"
 
 
+def test_a_job_that_ends_while_its_node_cannot_be_read_starts_the_window_too() -> None:
+    site = Site()
+    site.says(("a", 1))
+    site.now_is()
+    site.first.stays(70, IDLE, IDLE)
+    site.now = site.first.now
+    unread = LedgerImport(age_s=0.0, nodes=[Owned(node="a", problem="scontrol: timed out")], jobs=[])
+    site.imports.take("slurm", unread, site.now, 1e9 + site.now)
+    assert site.now_is()["a1"] == UNKNOWN
+    site.says()
+    assert site.now_is()["a1"] == FREE
+    assert site.restarted == [([1], True)]
+    assert site.first.phase(1) == "verifying"
+
+
+def test_the_job_that_has_a_device_is_named_while_its_ledger_is_fresh() -> None:
+    site = Site()
+    site.says(("a", 1))
+    site.now_is()
+    assert (site.imports.holder(1), site.imports.holder(0)) == ("job 1 of alice", "")
+    site.now += FRESH_S + 1
+    site.now_is()
+    assert site.imports.holder(1) == ""
+
+
 def test_work_of_a_job_is_leased_and_not_unmanaged_and_work_that_no_job_explains_is() -> None:
     site = Site()
     site.says(("a", 0))
