@@ -27,6 +27,7 @@ NODE = "NodeName=n1 Gres=gpu:8 GresUsed=%s State=%s ThreadsPerCore=1"
 @pytest.mark.parametrize("used", [
     "gpu:3(IDX:0-1)", "gpu:3(IDX:N/A)", "gpu:3", "gpu:1(IDX:x)", "(null)", "N/A", "", "gpu", "gpu:(IDX:0)",
     "gpu:0(IDX:N/A),shard:2(1/4,1/4)", "gpu:0(IDX:N/A),mps:h100:50(50/100)",
+    "gpu:a:1(IDX:1),gpu:b:1(IDX:4),shard:a:1(IDX:0),shard:b:0(IDX:N/A)",
 ])
 def test_use_that_cannot_be_read_is_a_problem_and_never_nothing(used: str) -> None:
     (node,) = nodes(NODE % (used, "IDLE"))
@@ -42,6 +43,7 @@ def test_gpus_without_a_type_are_a_problem_once_one_is_used_because_slurm_does_n
 @pytest.mark.parametrize(("used", "indices"), [
     ("gpu:0(IDX:N/A)", ()), ("gpu:h100:2(IDX:0,7)", (0, 7)), ("gpu:a:1(IDX:0),gpu:b:2(IDX:3-4)", (0, 3, 4)),
     ("gpu:1(IDX:5),shard:0(0/4,0/4),craynetwork:0", (5,)),
+    ("gpu:a:0(IDX:N/A),gpu:b:1(IDX:4),shard:a:0(IDX:N/A),shard:b:0(IDX:N/A)", (4,)),
 ])
 def test_use_is_read_by_index(used: str, indices: tuple[int, ...]) -> None:
     assert nodes(NODE % (used, "IDLE"))[0].used == indices
