@@ -1,7 +1,9 @@
-"""python -m bench [agent | collector | restart | store]: prints how fast and how large; without a word, all of it."""
+"""python -m bench [agent | collector | restart | store | dispatch | fit | watch]: prints how fast and how large.
+
+Without a word, all of it.
+"""
 
 import argparse
-import importlib.util
 import os
 import platform
 import subprocess
@@ -13,6 +15,13 @@ from bench import agent, collector
 
 STEPS = (2_000, 4_000, 6_000, 8_000, 10_000)
 """Sizes of fleet that are tried one after the other until one does not fit this machine."""
+
+APART = {
+    "store": "the embedded store alone",
+    "dispatch": "judging, capacity and durable reserves with 80,000 devices",
+    "fit": "whether requests fit, over 80,000 devices",
+    "watch": "from a change of phase to its watchers, with 80,000 devices",
+}
 
 
 def main() -> None:
@@ -26,8 +35,8 @@ def main() -> None:
             collector.run(options.nodes, options.seconds)
         case "restart":
             collector.restart(options.nodes)
-        case "store":
-            _store()
+        case what if what in APART:
+            _apart(what)
         case _:
             _everything()
 
@@ -41,14 +50,14 @@ def _everything() -> None:
             print(f"  {nodes:,} nodes do not fit this machine beside their simulator")
             break
     collector.restart(1_000)
-    _store()
+    for what in APART:
+        _apart(what)
 
 
-def _store() -> None:
+def _apart(what: str) -> None:
     """In a process of its own: its memory is not to be this one's."""
-    if importlib.util.find_spec("bench.store") is not None:
-        print(flush=True)
-        subprocess.run([sys.executable, "-m", "bench.store"], check=False)
+    print(flush=True)
+    subprocess.run([sys.executable, "-m", f"bench.{what}"], check=False)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,7 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--seconds", type=float, default=20)
     one = what.add_parser("restart", help="of the collector: until all is live and judged again")
     one.add_argument("--nodes", type=int, default=1_000)
-    what.add_parser("store", help="the embedded store alone")
+    for name, measured in APART.items():
+        what.add_parser(name, help=measured)
     return parser
 
 

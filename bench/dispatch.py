@@ -3,8 +3,8 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from itertools import count
+from collections.abc import Callable, Iterator
+from itertools import count, repeat
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from bench.fit import NODE_DEVICES, NODES, large_fleet
 from fallow_collector.answers.capacity import capacity
 from fallow_collector.answers.fit import Fitter
 from fallow_collector.desk import Around, Desk
+from fallow_collector.faulted import Faulted
 from fallow_collector.fit.members import Directory
 from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.idle import phase
@@ -22,7 +23,7 @@ from fallow_collector.leases import LeaseFile
 from fallow_collector.pipeline import FLUSH_S
 from fallow_collector.view import View
 from fallow_proto.api import FLOPS_SHOWN
-from fallow_proto.dispatch import Request, Reserve
+from fallow_proto.dispatch import Fault, Request, Reserve
 from fallow_proto.states import Phase
 
 NOW = 1000.0  # of the fleet's clock, which stands still
@@ -43,8 +44,10 @@ def run() -> None:
         capacity(fleet, engine, view.now(), view.epoch, wanted, directory.members(), FLOPS_SHOWN)
 
     print(f"  capacity from a snapshot: {_quantiles(_delays(ask))}")
+    kept = engine.state.copy()
     for at_once in (1, 32):
         asyncio.run(_reserving(fleet, engine, view, at_once))
+        engine.state[:] = kept  # what was reserved is idle again
 
 
 def _judging(engine: Engine) -> None:
@@ -82,35 +85,38 @@ async def _reserving(fleet: Fleet, engine: Engine, view: View, at_once: int) -> 
         )
         desk = Desk(LeaseFile(Path(folder)), fleet, engine, Fitter(fleet, view), around)
         idle = view.refresh().assessment.phase == phase.PHASES.index(Phase.IDLE)
-        names = iter([fleet.identities[row].uuid for row in np.flatnonzero(idle)[::-1].tolist()])
-
-        def by_name() -> Awaitable[object]:
-            return desk.reserve(Reserve(devices=[next(names)], hold=True, holder="bench"), "")
-
-        def by_request() -> Awaitable[object]:
-            return desk.reserve(Reserve(request=Request(count=8, same="node"), hold=True, holder="bench"), "")
-
-        for what, reserve in (("one device by name", by_name), ("8 on one node, found", by_request)):
-            delays = await _hammered(reserve, at_once)
-            print(f"  durable reserve, {what}, {at_once} at once: {len(delays) / SECONDS:,.0f} a second, "
+        names = [fleet.identities[row].uuid for row in np.flatnonzero(idle)[::-1].tolist()]
+        by_name = (Reserve(devices=[name], hold=True, holder="bench") for name in names)
+        by_request = repeat(Reserve(request=Request(count=8, same="node"), hold=True, holder="bench"))
+        for what, wanted in (("one device by name", by_name), ("8 on one node, found", by_request)):
+            delays, spent_s = await _hammered(desk, wanted, at_once)
+            print(f"  durable reserve, {what}, {at_once} at once: {len(delays) / spent_s:,.0f} a second, "
                   f"{_quantiles(delays)}")
         await desk.close()
     fleet.allocation[: fleet.count] = 0
     fleet.allocated_at[: fleet.count] = -np.inf
 
 
-async def _hammered(ask: Callable[[], Awaitable[object]], at_once: int) -> list[float]:
+async def _hammered(desk: Desk, wanted: Iterator[Reserve], at_once: int) -> tuple[list[float], float]:
+    """Delays, and how long it took: until time is up, or no more is wanted or free."""
     delays = []
-    until = time.perf_counter() + SECONDS
+    start = time.perf_counter()
 
     async def one() -> None:
-        while time.perf_counter() < until:
+        for reserve in wanted:
             began = time.perf_counter()
-            await ask()
+            try:
+                await desk.reserve(reserve, "")
+            except Faulted as fault:
+                if fault.fault is not Fault.NO_CAPACITY:
+                    raise
+                return
             delays.append(time.perf_counter() - began)
+            if time.perf_counter() - start > SECONDS:
+                return
 
     await asyncio.gather(*(one() for _ in range(at_once)))
-    return delays
+    return delays, time.perf_counter() - start
 
 
 def _delays(work: Callable[[], object]) -> list[float]:

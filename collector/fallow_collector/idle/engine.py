@@ -13,7 +13,7 @@ from fallow_collector.idle.judge import step
 from fallow_collector.idle.reasons import BIT as REASON
 from fallow_collector.idle.reasons import NONE
 from fallow_collector.idle.settings import IdleSettings, Thresholds, overrides
-from fallow_collector.idle.state import BIT, FRESH, NEVER, STATE, BaseSource, FloorSource, Reading
+from fallow_collector.idle.state import BIT, FRESH, NEVER, RECORD, STATE, BaseSource, FloorSource, Reading
 from fallow_proto.catalogue import find
 
 
@@ -101,9 +101,10 @@ class Engine:
                 self._unsupported[these], self._conditions[these], self._host[these],
                 self._idle_power[these], self._base_memory[these],
             )
-            after = step(thresholds, self.state[these], reading)
+            records = self.state.view(RECORD)
+            after = step(thresholds, records[these].view(STATE), reading)
             baseline.learn(thresholds, after, self._histogram, these, reading)
-            self.state[these] = after
+            records[these] = after.view(RECORD)
 
     def _alike(self, rows: NDArray[np.int32]) -> Iterator[tuple[Thresholds, "slice | NDArray[np.intp]"]]:
         """The rows that are judged by the same thresholds: all at once, unless a model has its own."""

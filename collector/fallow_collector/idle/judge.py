@@ -14,7 +14,7 @@ from fallow_collector.idle import baseline, host, phase
 from fallow_collector.idle.reasons import BIT as REASON
 from fallow_collector.idle.reasons import NONE, where
 from fallow_collector.idle.settings import Thresholds
-from fallow_collector.idle.state import BIT, JUDGED_BY_MEMORY, MOVERS, NEVER, FloorSource, Reading, Side
+from fallow_collector.idle.state import BIT, JUDGED_BY_MEMORY, MOVERS, NEVER, RECORD, STATE, FloorSource, Reading, Side
 from fallow_proto.states import Health
 from fallow_proto.v1 import telemetry_pb2 as pb
 
@@ -46,7 +46,7 @@ DRAIN_P2P = 3.0  # nvmlDeviceGpuRecoveryAction_t: the device works, its links to
 
 def step(settings: Thresholds, before: NDArray[np.void], reading: Reading) -> NDArray[np.void]:
     """State after a reading, from the state before it; both state.STATE[m]. The arguments are left as they were."""
-    state = before.copy()
+    state = before.view(RECORD).copy().view(STATE)
     _forget_gaps(state, reading)
     unknown = _WIRE_REASON[reading.reasons] | reading.conditions
     health, asked = _health(reading)

@@ -82,6 +82,9 @@ STATE = np.dtype([
     ("free_least", "f8", (2,)),
 ])
 
+RECORD = np.dtype((np.void, STATE.itemsize))
+"""One device's state as bytes: numpy copies it at once, and STATE field by field, which takes ten times as long."""
+
 FRESH = np.zeros(1, dtype=STATE)
 for _name in STATE.names or ():
     if _name.endswith("_ms"):
