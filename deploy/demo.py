@@ -26,6 +26,7 @@ PRESSURE_RATIO = 0.9  # the demo itself makes tasks wait on a small machine, and
 TABLE_S = 5.0
 READY_S = 90.0
 STOP_S = 30.0
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LAST_LINES = 15
 
 
@@ -64,7 +65,7 @@ class Program:
 
 def main() -> int:
     options = parser().parse_args()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in ENDS:
         signal.signal(number, interrupt)
     try:
         with tempfile.TemporaryDirectory(prefix="fallow-demo-") as folder, fleet(Path(folder)) as (url, programs):
@@ -81,14 +82,30 @@ def main() -> int:
 
 
 @contextmanager
+def undisturbed() -> Iterator[None]:
+    """Whoever wants to end the demo waits for the end of the block: a program half started would be left behind."""
+    came: list[int] = []
+    for number in ENDS:
+        signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number in ENDS:
+            signal.signal(number, interrupt)
+    if came:
+        raise KeyboardInterrupt
+
+
+@contextmanager
 def fleet(folder: Path) -> Iterator[tuple[str, list[Program]]]:
     """All programs, running, and the collector's URL. They end in the order in which data flows."""
     grpc, http = (f"127.0.0.1:{port}" for port in ports())
     url = f"http://{http}"
     with ExitStack() as running:
         def start(name: str, *arguments: str) -> Program:
-            program = Program(name, folder, *arguments)
-            running.callback(program.stop)
+            with undisturbed():
+                program = Program(name, folder, *arguments)
+                running.callback(program.stop)
             return program
 
         say("starting the collector …")
