@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -79,7 +78,7 @@ class Collector:
         self._view = View(self._fleet, self._engine, time.monotonic, time.time, self._prepare)
         self._journal = Journal(self._view.epoch, time.time)
         self._fitter = Fitter(self._fleet, self._view)
-        self._own = Own(self._fleet, self._pipeline, self._writer, self._store)
+        self._own = Own(self._fleet, self._pipeline, self._writer, self._store, self._journal)
         self._recordings = Recordings(self._recorder)
         self._server = Server(self._pipeline.streams)
 
@@ -226,7 +225,7 @@ class Collector:
         tokens = Tokens(Path(settings.auth.tokens_file)) if settings.auth.tokens_file else None
         answers = Live(
             self._fleet, self._engine, self._view, self._state, self._store, self._readiness, self._own.measures,
-            self._fitter.directory, self._cordons.on_device, lambda: self._desk.leases((), sys.maxsize, None).items,
+            self._fitter.directory, self._cordons.on_device, self._holder_of, self._desk.retired,
         )
         open_host = settings.auth.insecure and not is_loopback(settings.http.listen)
         app = make_app(
@@ -248,6 +247,9 @@ class Collector:
     async def _end_endless_answers(self) -> None:
         self._watches.close()
         self._recordings.close()
+
+    def _holder_of(self, row: int) -> str:
+        return self._desk.holder(self._fleet.identities[row].uuid) or self._imports.holder(row)
 
     def _readiness(self) -> list[str]:
         problem = self._desk.problem

@@ -160,7 +160,17 @@ class Desk:
             as_of=rfc3339(self._around.wall()), complete=True,
         )
 
+    def holder(self, uuid: str) -> str:
+        """Who has the device, and by which lease; empty: nobody."""
+        lease = self._ledger.owner(uuid)
+        return "" if lease is None else f"{lease.claimant.name or '-'} (lease {lease.lease_id})"
+
     # --- what happens ---
+
+    def retired(self, uuid: str) -> None:
+        """An operator has given up a device that is absent: no reading will ever show that its lease has left it."""
+        now = self._advance()
+        self._perform(self._ledger.retired(uuid, now), now)
 
     def tick(self, now: float) -> None:
         """What time and readings do to leases. now: monotonic; to be called about once a second."""

@@ -25,6 +25,7 @@ MEANS: dict[Command, str] = {
     Command.UNKEPT: "the disk did not take it, so nobody was told of it",
     Command.CLEAN: "a device was seen quiet and clean",
     Command.STUCK: "a device was seen in use for `release_stuck_s`",
+    Command.RETIRED: "an operator retires a device that is gone",
 }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from fallow_collector.fleet.fleet import Fleet
+from fallow_collector.journal import Journal
 from fallow_collector.pipeline import Pipeline
 from fallow_collector.stores.store import Store
 from fallow_collector.writer import Writer
@@ -18,11 +19,12 @@ class Measure(NamedTuple):
 
 
 class Own:
-    def __init__(self, fleet: Fleet, pipeline: Pipeline, writer: Writer, store: Store) -> None:
+    def __init__(self, fleet: Fleet, pipeline: Pipeline, writer: Writer, store: Store, journal: Journal) -> None:
         self._fleet = fleet
         self._pipeline = pipeline
         self._writer = writer
         self._store = store
+        self._journal = journal
         self.state_problem = ""  # why the state file cannot be written now
         self.listener_problem = "not listening yet"
 
@@ -60,6 +62,11 @@ class Own:
             self._fleet.absurd_values,
         )
         yield Measure("fallow_events_kept_total", "counter", "Events kept.", {}, pipeline.events_kept)
+        yield Measure(
+            "fallow_events_own_dropped_total", "counter",
+            "Events of the collector itself that were dropped, because the state took none for too long.", {},
+            self._journal.dropped,
+        )
         for stage, count in sorted(pipeline.failures.items()):
             yield Measure(
                 "fallow_stage_failures_total", "counter", "Failures of a stage, which went on.", {"stage": stage}, count

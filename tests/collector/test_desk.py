@@ -438,6 +438,16 @@ async def test_a_leased_device_that_comes_to_a_fleet_that_forgot_it_is_leased_be
 
 
 @scenario
+async def test_a_device_that_is_given_up_ends_a_lease_that_was_released_and_no_other(site: Site) -> None:
+    lease = await site.desk.reserve(named("g0", holder="alice"), "ci")
+    site.desk.retired("g0")
+    assert site.desk.holder("g0") == f"ci/alice (lease {lease.lease_id})"
+    await site.desk.release(lease.lease_id, claim(lease), "ci")
+    site.desk.retired("g0")
+    assert (site.desk.holder("g0"), site.desk.leases([], 10, None).items) == ("", [])
+
+
+@scenario
 async def test_the_holder_of_a_lease_whose_record_was_lost_is_told_so(site: Site) -> None:
     fence = pb.DeviceFence(device="g0", token=17, held=True, lease_id="lease-17", holder="ci/alice")
     site.desk.hello(pb.Hello(node="n1", devices=site.node.devices, fences=[fence]), site.node.now)

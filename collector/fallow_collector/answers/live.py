@@ -22,7 +22,7 @@ from fallow_collector.state import State
 from fallow_collector.stores.store import HistoryQuery, Store, StoreError
 from fallow_collector.view import Snapshot, View
 from fallow_proto import api
-from fallow_proto.dispatch import Cordon, Lease
+from fallow_proto.dispatch import Cordon
 from fallow_proto.states import Allocation, DeviceClass, Freshness, Phase
 
 EVENTS_SHOWN = 100
@@ -42,9 +42,11 @@ class Live:
         own_metrics: Callable[[], Iterable[tuple[str, str, str, dict[str, str], float]]],
         directory: Directory,
         cordons_on: Callable[[int], Sequence[Cordon]] = lambda row: (),
-        leases: Callable[[], Iterable[Lease]] = tuple,
+        holder_of: Callable[[int], str] = lambda row: "",
+        retired: Callable[[str], object] = lambda uuid: None,
     ) -> None:
-        """directory: of the fleet. cordons_on: what stands on the device of a row. leases: all of our own."""
+        """directory: of the fleet. cordons_on: what stands on the device of a row. holder_of: who has it, by a
+        lease or as its scheduler says. retired: hears the uuid of a device that is given up, before it is forgotten."""
         self._fleet = fleet
         self._directory = directory
         self._engine = engine
@@ -54,7 +56,8 @@ class Live:
         self.readiness = readiness
         self.own_metrics = own_metrics
         self._cordons_on = cordons_on
-        self._leases = leases
+        self._holder_of = holder_of
+        self._retired = retired
         self._order: list[tuple[str, int]] = []
         self._order_revision = -1
 
@@ -110,6 +113,7 @@ class Live:
             overridden=self._engine.overridden(row),
             idle_power_max_watts=self._engine.idle_range(row)[0],
             base_memory_max_bytes=self._engine.idle_range(row)[1],
+            health=phase.HEALTHS[assessed.health[row]],
             standing=self._standing(row, snapshot),
         )
         return api.Explanation(
@@ -170,8 +174,9 @@ class Live:
                 f"{uuid} is in the last report of devices of node {self._fleet.nodes[self._fleet.owner[row]].name}; "
                 f"only an absent device can be retired: stop its agent's reading of it, or the node, first"
             )
-        if self._fleet.allocation[row] != phase.ALLOCATIONS.index(Allocation.FREE):
+        if phase.ALLOCATIONS[self._fleet.allocation[row]] not in (Allocation.FREE, Allocation.RELEASING):
             raise Refused(f"{uuid} is of a lease that has not ended; release that first, see `fallow leases`")
+        self._retired(uuid)
         self._state.retire(uuid)
         self._fleet.retire(row)
         self._view.refresh()
@@ -198,15 +203,10 @@ class Live:
         return Standing(
             allocation=phase.ALLOCATIONS[int(fleet.owned(row))],
             ledger=fleet.ledgers[fleet.ledger[row]],
-            holder=self._holder(row) if fleet.allocation[row] else "",
+            holder=self._holder_of(row),
             since_ms=round(since * 1000) if np.isfinite(since) else None,
             cordons=self._cordons_on(row),
         )
-
-    def _holder(self, row: int) -> str:
-        uuid = self._fleet.identities[row].uuid
-        of_device = (lease for lease in self._leases() if any(member.uuid == uuid for member in lease.devices))
-        return next((f"{lease.holder} (lease {lease.lease_id})" for lease in of_device), "")
 
     def _page(self, items: list, cursor: str | None, snapshot: Snapshot) -> api.Page:  # type: ignore[type-arg]
         live = snapshot.assessment.freshness[snapshot.counted] == phase.FRESHNESSES.index(Freshness.LIVE)

@@ -14,8 +14,8 @@ _OF_SERVICE = ("maintenance", "draining", "accelerator_leased", "cordoned")
 
 
 class Standing(NamedTuple):
-    """holder: of our own lease, empty where there is none or it is not ours. since_ms: unix milliseconds. cordons: all
-    that the device is under, and windows to come."""
+    """holder: of our own lease, or the job that its scheduler names; empty where there is none. since_ms: unix
+    milliseconds. cordons: all that the device is under, and windows to come."""
 
     allocation: Allocation = Allocation.FREE
     ledger: str = "fallow"

@@ -154,6 +154,14 @@ class Ledger:
             *ending.leave(self._book, clean, Command.CLEAN, now), *ending.leave(self._book, stuck, Command.STUCK, now),
         ])
 
+    def retired(self, uuid: str, now: float) -> Decision:
+        """The device is gone for good: nothing will ever be seen of it. One that is reserved or leased stays so."""
+        return joined(ending.leave(self._book, [uuid], Command.RETIRED, now))
+
+    def owner(self, uuid: str) -> Lease | None:
+        """The lease that has the device."""
+        return self._book.of_device(uuid)
+
     def unkept(self, lease: Lease) -> Decision:
         """The disk did not take the decision that gave its devices away, so its holder was never told: who asks again
         with the same key asks anew."""

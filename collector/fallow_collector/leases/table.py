@@ -29,6 +29,7 @@ class Command(StrEnum):
     UNKEPT = "unkept"  # the disk did not take the decision that gave the devices away
     CLEAN = "clean"  # a device was seen quiet and clean
     STUCK = "stuck"  # a device has been seen in use for release_stuck_s
+    RETIRED = "retired"  # a device that is not there any more, an operator says
 
 
 class Row(NamedTuple):
@@ -58,6 +59,7 @@ TABLE: tuple[Row, ...] = (
     # Nothing that is seen of a device takes it from its holder.
     Row(Command.CLEAN,         _NONE, _R,      _L,     _E,       _E),
     Row(Command.STUCK,         _NONE, _R,      _L,     _E,       _E),
+    Row(Command.RETIRED,       _NONE, _R,      _L,     _E,       _E),
 )
 
 _ROWS = {row.command: row for row in TABLE}

@@ -7,10 +7,12 @@ import pytest
 from fallow_collector.answers.live import Live
 from fallow_collector.api.answers import Asked, Refused, Unavailable, Unknown, Where
 from fallow_collector.fit.members import Directory
+from fallow_collector.idle import phase
 from fallow_collector.state import EventRow, State
 from fallow_collector.stores.store import HistoryQuery, StoreError, Table
 from fallow_collector.view import View
 from fallow_proto import api
+from fallow_proto.states import Allocation
 from fallow_proto.v1 import telemetry_pb2 as pb
 from tests.collector.memory_store import MemoryStore
 from tests.collector.watching import BUSY, GIB, HOLDING, HOST, IDLE, NAN, Watched, device
@@ -96,6 +98,25 @@ def test_a_declared_device_that_nobody_sees_is_absent_until_it_is_retired(site: 
     assert site.live.capacity(Where()).complete
     with pytest.raises(Unknown, match="there is no device x9"):
         site.live.device("x9")
+
+
+def test_a_device_that_was_released_and_never_came_back_can_be_retired_and_a_leased_one_cannot(site: Site) -> None:
+    retired: list[str] = []
+    fleet = site.node.fleet
+    live = Live(
+        fleet, site.node.engine, site.view, site.state, MemoryStore(), list, list, Directory(fleet),
+        holder_of=lambda row: "job 1 of alice", retired=retired.append,
+    )
+    fleet.present[0] = False
+    fleet.allocation[0] = phase.ALLOCATIONS.index(Allocation.LEASED)
+    site.view.refresh()
+    (owner,) = (rule for rule in live.explain("g0").predicates if rule.name == "owner")
+    assert owner.value == "leased by job 1 of alice, in ledger fallow"
+    with pytest.raises(Refused, match="of a lease that has not ended"):
+        live.retire("g0")
+    fleet.allocation[0] = phase.ALLOCATIONS.index(Allocation.RELEASING)
+    live.retire("g0")
+    assert (retired, fleet.find("g0")) == (["g0"], None)
 
 
 def test_a_device_that_is_seen_cannot_be_retired(site: Site) -> None:

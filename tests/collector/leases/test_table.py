@@ -56,6 +56,9 @@ class Stand:
             case Command.UNKEPT:
                 assert self.made is not None
                 self.ledger.unkept(self.made)
+            case Command.RETIRED:
+                for held in DEVICES:
+                    self.ledger.retired(held.uuid, now)
             case Command.CLEAN:
                 self.ledger.seen(["g0", "g1"], [], now)
             case Command.STUCK:
