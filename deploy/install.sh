@@ -130,6 +130,18 @@ drop_in() {
   } | put 0644 "$root/etc/systemd/system/fallow-agent.service.d/$name.conf"
 }
 
+# NVIDIA's driver tells faults from before the agent's start, and those of its switches, only in the kernel's log.
+kernel_log_drop_in() {
+  put 0644 "$root/etc/systemd/system/fallow-agent.service.d/kernel-log.conf" <<'EOF'
+# Written by install.sh. Put changes into another file in this folder.
+[Service]
+DeviceAllow=/dev/kmsg r
+ProtectKernelLogs=no
+CapabilityBoundingSet=CAP_SYSLOG
+AmbientCapabilities=CAP_SYSLOG
+EOF
+}
+
 on_pci_bus() { grep -qsx "$1" /dev/null "$root"/sys/bus/pci/devices/*/vendor; }
 
 install_drop_ins() {
@@ -138,6 +150,7 @@ install_drop_ins() {
   # The name covers all of the driver's generations (nvidia, nvidia-frontend) and nvidia-caps, needed for MIG.
   if ((${#nodes[@]})) || on_pci_bus 0x10de; then
     drop_in nvidia 'char-nvidia*' "${nodes[@]}"
+    kernel_log_drop_in
     ((${#nodes[@]})) || printf '  an NVIDIA board is on the PCI bus, but not in /dev: load its driver, then run this again\n'
   fi
   nodes=("$dev"/davinci* "$dev"/devmm_svm* "$dev"/hisi_hdc*)

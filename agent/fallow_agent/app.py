@@ -12,8 +12,11 @@ from uuid import uuid4
 from fallow_agent.config import Settings
 from fallow_agent.epoch import Epoch
 from fallow_agent.fences_thread import FencesThread
+from fallow_agent.happening import Happening
 from fallow_agent.kubelet import EVERY_S, Kubelet
 from fallow_agent.logs import line
+from fallow_agent.readers.kernel_log import KernelLog, Position
+from fallow_agent.readers.kernel_nvidia import told
 from fallow_agent.ring import Ring
 from fallow_agent.sampling import Sampling, boot_clock
 from fallow_agent.spool.spool import Spool
@@ -32,7 +35,7 @@ SPOOL_STOP_S = 4.0
 _HOUR_MS = 3_600_000
 _TROUBLE = frozenset({
     EventKind.READER_FAILED, EventKind.READER_STUCK, EventKind.DEVICE_VANISHED, EventKind.SPOOL_DROPPED,
-    EventKind.SPOOL_UNUSABLE,
+    EventKind.SPOOL_UNUSABLE, EventKind.XID, EventKind.SXID, EventKind.DEVICE_FAULT,
 })
 
 
@@ -48,9 +51,10 @@ class Agent:
         self._spool = SpoolThread(opened, self._committed)
         self._fences = FencesThread(Path(spool.dir), Path(settings.readers.run_dir), settings.node_name, time.time)
         self._epoch = Epoch(uuid4().hex, time.time(), now)
-        identity = w.Identity(
-            settings.site, settings.node_name, version, _boot_id(), settings.interval_s, settings.rack
-        )
+        boot_id = _boot_id()
+        identity = w.Identity(settings.site, settings.node_name, version, boot_id, settings.interval_s, settings.rack)
+        position = Position(Path(settings.readers.run_dir) / "kernel-log", boot_id)
+        self._kernel_log = KernelLog(settings.readers.kernel_log, position)
         self._uplink = Uplink(identity, Ring(), Backoff(Random()))
         self._channel = Channel(settings, self._tell)
         self._sampling = Sampling(settings, self._note, self._inventory, self._report, self._pulse)
@@ -84,7 +88,9 @@ class Agent:
             "agent started", version=self._version, node=self._settings.node_name, site=self._settings.site,
             collector=self._settings.collector, epoch=self._epoch.name,
         ))
-        self._epoch.note(EventKind.AGENT_STARTED, "", f"fallow-agent {self._version}", boot_clock())
+        self._epoch.note(Happening(EventKind.AGENT_STARTED, "", f"fallow-agent {self._version}"), boot_clock())
+        if self._kernel_log.problem:
+            log.info(line("kernel log is not read", reason=self._kernel_log.problem))
         self._committed(self._opened)
         self._tell(w.EpochBegan(self._epoch.name))
         self._tell(w.Kept(self._fences.kept()))
@@ -114,6 +120,7 @@ class Agent:
         except TimeoutError:
             log.error(line("spool not closed: its disk does not answer", directory=self._settings.spool.dir))
             return False
+        self._kernel_log.close()
         log.info("agent stopped")
         return True
 
@@ -135,6 +142,8 @@ class Agent:
 
     def _pulse(self, now: float) -> None:
         """About once a second, whether there is anything to report or not."""
+        if self._sampling.settled:  # before that, addresses have no names
+            self._hear_kernel(now)
         # What else there is for the spool goes with the next report: a tick is at most one transaction.
         if self._send_events(now) or not self._sampling.sampler.devices:
             self._spool.flush(self._epoch.time_ms(now), sent=self._is_streaming)
@@ -148,6 +157,12 @@ class Agent:
             self._tell(w.Happened(event))
         return bool(events)
 
+    def _hear_kernel(self, now: float) -> None:
+        for each in self._kernel_log.read(now):
+            if said := told(each.text):
+                device = self._sampling.addresses.get(said.pci_bus_id, "")
+                self._note(Happening(said.kind, device, said.message, said.code, "kernel", said.times), each.at)
+
     def _check_clock(self, now: float) -> None:
         off_s = self._epoch.outlived(time.time(), now)
         if off_s is None:
@@ -155,16 +170,24 @@ class Agent:
         log.warning(line("wall clock was set", off_s=f"{off_s:.1f}"))
         self._epoch = Epoch(uuid4().hex, time.time(), now)
         self._tell(w.EpochBegan(self._epoch.name))
-        self._note(EventKind.CLOCK_STEPPED, "", f"the wall clock is {off_s:.1f} s off from where this run's began")
+        self._note(
+            Happening(EventKind.CLOCK_STEPPED, "", f"the wall clock is {off_s:.1f} s off from where this run's began")
+        )
 
-    def _note(self, kind: EventKind, device: str, message: str, times: int = 1) -> None:
+    def _note(self, happened: Happening, at: float | None = None) -> None:
+        """at: when, where it is not now."""
+        kind, device, message, code = happened[:4]
+        is_new = self._epoch.note(happened, boot_clock() if at is None else at)
+        if code is not None and not is_new:
+            return  # a storm is one line
         self._notes += 1
         # Numbered, so that trouble that comes back is no repetition and the log's last word is true; a full spool
         # drops at each commit.
         number = {} if kind is EventKind.SPOOL_DROPPED else {"number": self._notes}
+        if code is not None:
+            number["code"] = code
         level = logging.WARNING if kind in _TROUBLE else logging.INFO
         log.log(level, line(kind, device=device or "-", message=message, **number))
-        self._epoch.note(kind, device, message, boot_clock(), times)
 
     def _inventory(self) -> None:
         devices = self._sampling.devices()
@@ -238,9 +261,10 @@ class Agent:
         if lost := committed.dropped.reports + committed.dropped.events:
             self._tell(w.Dropped(committed.dropped.ranges))
             limits = f"max_mib = {self._settings.spool.max_mib}, max_age_h = {self._settings.spool.max_age_h:g}"
-            self._note(EventKind.SPOOL_DROPPED, "", f"the spool is at its limits ({limits}); the oldest goes", lost)
+            message = f"the spool is at its limits ({limits}); the oldest goes"
+            self._note(Happening(EventKind.SPOOL_DROPPED, "", message, times=lost))
         if committed.set_aside:
-            self._note(EventKind.SPOOL_DROPPED, "", f"what the spool held is lost: {committed.set_aside}")
+            self._note(Happening(EventKind.SPOOL_DROPPED, "", f"what the spool held is lost: {committed.set_aside}"))
         self._say_problem(committed.problem)
         if (damaged := committed.counters.damaged - self._counters.damaged) > 0:
             log.warning(line("spool rows were damaged and are gone", rows=damaged))
@@ -248,7 +272,8 @@ class Agent:
 
     def _say_problem(self, problem: str) -> None:
         if problem and problem != self._problem:
-            self._note(EventKind.SPOOL_UNUSABLE, "", f"reports wait in memory and end with the agent: {problem}")
+            message = f"reports wait in memory and end with the agent: {problem}"
+            self._note(Happening(EventKind.SPOOL_UNUSABLE, "", message))
         elif self._problem and not problem:
             log.info(line("spool is on disk again", directory=self._settings.spool.dir))
         self._problem = problem

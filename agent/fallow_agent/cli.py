@@ -27,6 +27,7 @@ _MEANING = {
     "readers.enabled": '"auto", or names of readers',
     "readers.deadline_s": "seconds that a reader may take to answer",
     "readers.run_dir": "folder of the readers' locks; must outlive the agent",
+    "readers.kernel_log": "where drivers say what happened to a device; empty: not read",
     "spool.dir": "folder of what the collector has not acknowledged",
     "spool.max_mib": "beyond that the oldest reports are dropped, and counted",
     "spool.max_age_h": "reports older than that are dropped, and counted",

@@ -22,6 +22,7 @@ class Readers(msgspec.Struct, kw_only=True):
     enabled: list[str] = msgspec.field(default_factory=lambda: [AUTO])
     deadline_s: float = 5.0
     run_dir: str = RUN_DIR
+    kernel_log: str = "/dev/kmsg"
 
 
 class SpoolSettings(msgspec.Struct, kw_only=True):
@@ -103,6 +104,7 @@ def complaints(settings: Settings) -> list[str]:
         _between("spool.max_mib", settings.spool.max_mib, 1, 1 << 20),
         _between("spool.max_age_h", settings.spool.max_age_h, 0.01, 8_760.0),
         _folder_fault("readers.run_dir", settings.readers.run_dir),
+        _folder_fault("readers.kernel_log", settings.readers.kernel_log) if settings.readers.kernel_log else "",
         _folder_fault("spool.dir", settings.spool.dir),
         _socket_fault("kubernetes.pod_resources", settings.kubernetes.pod_resources),
         "" if settings.readers.enabled else f"readers.enabled = [], expected {_READER_CHOICE}",

@@ -14,6 +14,7 @@ import grpc
 from fallow_agent import run_dir
 from fallow_agent.config import AUTO, Settings, host_and_port
 from fallow_agent.once import Seen, look
+from fallow_agent.readers.kernel_log import KernelLog, Position
 from fallow_agent.readers.status import State
 from fallow_agent.uplink.certificate import complaint
 from fallow_agent.uplink.channel import OPTIONS
@@ -46,6 +47,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     for seen in look(settings):
         yield from _reader(seen, settings)
     yield _run_dir(Path(settings.readers.run_dir), os.environ.get("XDG_RUNTIME_DIR", ""))
+    yield _kernel_log(settings.readers.kernel_log)
     yield _spool(Path(settings.spool.dir), settings.spool.max_mib)
     yield _clock(time.time(), _kernel_clock_state)
     yield _collector(settings)
@@ -103,6 +105,20 @@ def _run_dir(path: Path, own: str) -> Finding:
         Mark.FAIL, "[readers] run_dir", f"{path} cannot be written by user {os.geteuid()}",
         "create it for this user, or set [readers] run_dir to another folder that outlives the agent",
     )
+
+
+def _kernel_log(path: str) -> Finding:
+    subject = "kernel log"
+    log = KernelLog(path, Position(Path(os.devnull), ""))
+    if not path:
+        return Finding(Mark.OK, subject, f"not read: {log.problem}")
+    if log.problem:
+        return Finding(
+            Mark.WARN, subject, f"{log.problem}; what a driver tells only there (an Xid before the start) is missed",
+            "give the agent CAP_SYSLOG and /dev/kmsg, as the unit's drop-in kernel-log.conf does",
+        )
+    log.close()
+    return Finding(Mark.OK, subject, f"{path} can be read")
 
 
 def _spool(path: Path, max_mib: int) -> Finding:

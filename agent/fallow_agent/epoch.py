@@ -2,9 +2,9 @@
 
 from fallow_agent.clock import Clock
 from fallow_agent.events import Events
+from fallow_agent.happening import Happening
 from fallow_agent.sampler import Sampler
 from fallow_agent.spool.item import Item
-from fallow_proto.states import EventKind
 
 
 class Epoch:
@@ -21,9 +21,9 @@ class Epoch:
     def time_ms(self, boot: float) -> int:
         return self._clock.time_ms(boot)
 
-    def note(self, kind: EventKind, device: str, message: str, boot: float, times: int = 1) -> None:
-        """Something happened; device is a uuid, empty for the node."""
-        self._events.note(kind, device, message, self.time_ms(boot), boot, times)
+    def note(self, happened: Happening, at: float) -> bool:
+        """Something happened at the moment `at`. Whether it begins a new event."""
+        return self._events.note(happened, self.time_ms(at), at)
 
     def report(self, sampler: Sampler, boot: float) -> Item:
         """The sampler's report under the next number."""

@@ -2,15 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fallow_agent.config import Settings
+from fallow_agent.happening import Happening
 from fallow_agent.holders import Occupant, local_users, occupant_of, with_exempt
 from fallow_agent.inventory import device_message, reader_message
 from fallow_agent.readers.child import Answer, ReaderChild, Zygote
 from fallow_agent.readers.lifecycle import Limits
-from fallow_agent.readers.messages import Opened, Read
+from fallow_agent.readers.messages import Happened, Opened, Read
 from fallow_agent.readers.status import State, Status
 from fallow_agent.sampler import Sampler
 from fallow_agent.work import from_proc, with_cpu_seconds
@@ -20,8 +21,7 @@ from fallow_proto.v1 import telemetry_pb2 as pb
 STOP_S = 4.0
 _SHORTEST_S = 0.001
 
-Note = Callable[[EventKind, str, str], None]
-"""(kind, uuid of the device or empty for the node, message)."""
+Note = Callable[[Happening], None]
 
 _EVENTS = {State.STUCK: EventKind.READER_STUCK, State.FAILED: EventKind.READER_FAILED}
 
@@ -53,6 +53,7 @@ class Sampling:
         self._users: dict[int, str] = {}
         self._cpu_seconds = from_proc()
         self._uuids: dict[str, set[str]] = {}  # by reader, of its last list of devices
+        self._addresses: dict[str, str] = {}
         self._zygote = Zygote()
         limits = Limits(answer=settings.readers.deadline_s)
         run_dir = Path(settings.readers.run_dir)
@@ -65,6 +66,11 @@ class Sampling:
     def settled(self) -> bool:
         """Whether every reader has said something, or missed its first deadline."""
         return all(child.settled for child in self._children)
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """PCI address -> uuid of every device that was seen in this run, also of one that is gone."""
+        return self._addresses
 
     def exempt(self, holders: Sequence[pb.Holder]) -> None:
         """Processes that hold nothing, as the collector says."""
@@ -144,8 +150,14 @@ class Sampling:
                     self.sampler.take(child.name, told, now)
                 case Opened():
                     self.sampler.take(child.name, answer, now)
+                    self._addresses |= {
+                        device.pci_bus_id: device.uuid for device in answer.devices if not device.parent
+                    }
                     self._compare(child.name, {device.uuid for device in answer.devices})
                     self._inventoried()
+                case Happened():
+                    for happening in answer.happenings:
+                        self._note(happening)
                 case Status():
                     self.sampler.take(child.name, answer, now)
                     self._tell(answer)
@@ -156,9 +168,9 @@ class Sampling:
         before = self._uuids.get(reader, uuids)
         self._uuids[reader] = uuids
         for uuid in sorted(uuids - before):
-            self._note(EventKind.DEVICE_APPEARED, uuid, f"reader {reader} sees it now")
+            self._note(Happening(EventKind.DEVICE_APPEARED, uuid, f"reader {reader} sees it now"))
         for uuid in sorted(before - uuids):
-            self._note(EventKind.DEVICE_VANISHED, uuid, f"reader {reader} sees it no more")
+            self._note(Happening(EventKind.DEVICE_VANISHED, uuid, f"reader {reader} sees it no more"))
 
     def _tell(self, status: Status) -> None:
         if status.state is State.ABSENT and status.name in self._uuids:
@@ -167,7 +179,7 @@ class Sampling:
         if kind is None and status.name in self._uuids:
             kind = EventKind.READER_RECOVERED
         if kind is not None:
-            self._note(kind, "", f"reader {status.name}: {status.message or status.state}")
+            self._note(Happening(kind, "", f"reader {status.name}: {status.message or status.state}"))
 
     def _who(self, pid: int) -> Occupant | None:
         return occupant_of(pid, self._users)

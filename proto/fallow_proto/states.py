@@ -88,7 +88,7 @@ class EventKind(StrEnum):
     # What drivers and the kernel say; `code` is the vendor's number
     XID = "xid"  # NVIDIA, of a device
     SXID = "sxid"  # NVIDIA, of an NVSwitch
-    DEVICE_FAULT = "device_fault"  # other vendors' faults with a code
+    DEVICE_FAULT = "device_fault"  # other faults with a code: a vendor's own, or the NVML event type
     KERNEL_MESSAGE = "kernel_message"  # a line of the kernel's log that a rule knows
     DRIVER_UNLOADED = "driver_unloaded"
     DRIVER_LOADED = "driver_loaded"
@@ -97,3 +97,5 @@ class EventKind(StrEnum):
     RELEASE_STUCK = "release_stuck"  # a lease has ended, and its device is still in use
     FENCE_REFUSED = "fence_refused"  # the node has a higher token than the collector
     QUARANTINED = "quarantined"  # several leases on the node failed at once
+    NODE_REBOOTED = "node_rebooted"  # its boot id is another one
+    RULES_DOUBTED = "rules_doubted"  # they would fail too much of the fleet at once, and are not followed

@@ -86,6 +86,7 @@ node = "node1"
 [readers]
 enabled = ["host"]
 run_dir = "{folder / 'run'}"
+kernel_log = ""
 [spool]
 dir = "{folder / 'spool'}"
 max_mib = 1

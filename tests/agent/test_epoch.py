@@ -1,6 +1,7 @@
 """An epoch numbers its reports and events, and ends when the wall clock stays away."""
 
 from fallow_agent.epoch import Epoch
+from fallow_agent.happening import Happening
 from fallow_agent.readers.messages import Opened, Read
 from fallow_agent.readers.reader import DeviceIdentity, Reading
 from fallow_agent.sampler import Sampler
@@ -20,7 +21,7 @@ def sampler_at(start: float) -> Sampler:
 def test_reports_and_events_share_numbers_and_a_report_names_the_one_before_it() -> None:
     sampler = sampler_at(100.0)
     epoch = Epoch("a", wall=1_000.0, boot=100.0)
-    epoch.note(EventKind.AGENT_STARTED, "", "started", 100.0)
+    epoch.note(Happening(EventKind.AGENT_STARTED, "", "started"), 100.0)
     numbered: list[tuple[object, ...]] = []
     for second in range(3):
         now = 100.0 + second
@@ -34,13 +35,13 @@ def test_reports_and_events_share_numbers_and_a_report_names_the_one_before_it()
         assert item.layout == sampler.layout
         numbered.append((report.seq, report.previous, report.time_ms))
         if second == 1:
-            epoch.note(EventKind.READER_STUCK, "", "no answer", now)
+            epoch.note(Happening(EventKind.READER_STUCK, "", "no answer"), now)
     assert numbered == [(1, "event"), (2, 0, 1_000_000), (3, 2, 1_001_000), (4, "event"), (5, 3, 1_002_000)]
 
 
 def test_an_event_carries_its_number_and_kind() -> None:
     epoch = Epoch("a", wall=1_000.0, boot=100.0)
-    epoch.note(EventKind.DEVICE_VANISHED, "gpu0", "gone", 101.0)
+    epoch.note(Happening(EventKind.DEVICE_VANISHED, "gpu0", "gone"), 101.0)
     item = epoch.events(101.0)[0]
     event = pb.Event.FromString(item.body)
     assert (item.seq, item.event, item.layout) == (event.seq, event.id, None)

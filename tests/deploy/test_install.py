@@ -60,6 +60,15 @@ def test_nvidia_devices_are_let_in_by_the_names_of_all_driver_generations(tmp_pa
     assert "DeviceAllow=char-nvidia* rw" in drop_in(tmp_path, "nvidia")
 
 
+def test_on_a_node_of_nvidia_the_agent_may_read_the_kernels_log(tmp_path: Path) -> None:
+    add_nodes(tmp_path, "nvidia0")
+    stage(tmp_path, "agent")
+    assert set(drop_in(tmp_path, "kernel-log")) == {
+        "DeviceAllow=/dev/kmsg r", "ProtectKernelLogs=no", "CapabilityBoundingSet=CAP_SYSLOG",
+        "AmbientCapabilities=CAP_SYSLOG",
+    }
+
+
 def test_a_board_on_the_bus_whose_driver_is_not_loaded_is_let_in_and_said(tmp_path: Path) -> None:
     add_to_pci_bus(tmp_path, "0000:17:00.0", 0x10DE)
     assert "load its driver" in stage(tmp_path, "agent")

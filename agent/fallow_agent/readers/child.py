@@ -15,7 +15,7 @@ from fallow_agent.readers.registry import READERS
 from fallow_agent.readers.status import Status
 from fallow_proto.metrics import Group
 
-Answer = m.Opened | m.Read | Status
+Answer = m.Opened | m.Read | m.Happened | Status
 
 
 class Zygote:
@@ -73,7 +73,8 @@ class ReaderChild:
     """One reader in a process of its own. `now` is in seconds, on one clock that never goes back, for all calls.
 
     Call tick() when `deadline` is reached, and receive() when fileno() is readable; both return what there is to know:
-    Opened (the devices, again whenever they may have changed), Read (the answer to ask()), Status (a change of state).
+    Opened (the devices, again whenever they may have changed), Read (the answer to ask()), Status (a change of state),
+    Happened (what the driver told unasked).
     """
 
     def __init__(

@@ -53,7 +53,7 @@ class HangUp:
 class Tell:
     """An answer for whoever drives the reader."""
 
-    answer: "m.Opened | m.Read | Status"
+    answer: "m.Opened | m.Read | m.Happened | Status"
 
 
 Action = Fork | Send | HangUp | Tell
@@ -107,6 +107,8 @@ class Lifecycle:
         return [Send(m.Ask(groups))]
 
     def heard(self, message: m.FromChild, now: float) -> list[Action]:
+        if isinstance(message, m.Happened):
+            return [Tell(message)]  # no answer: a read that hangs goes on hanging
         late, self._overdue = self._overdue, False
         match self.phase, message:
             case Phase.OPENING, m.Opened():

@@ -6,6 +6,7 @@ dies while it speaks.
 
 import msgspec
 
+from fallow_agent.happening import Happening
 from fallow_agent.readers.reader import DeviceIdentity, Reading
 from fallow_proto.metrics import Group
 
@@ -40,6 +41,12 @@ class Read(msgspec.Struct, frozen=True, array_like=True, tag="read"):
     readings: dict[Group, tuple[Reading, ...]]
 
 
+class Happened(msgspec.Struct, frozen=True, array_like=True, tag="happened"):
+    """What the devices' driver told unasked: it may come at any time, also while a read hangs."""
+
+    happenings: tuple[Happening, ...]
+
+
 # Each of the following is a child's last words: it ends after them.
 class Absent(msgspec.Struct, frozen=True, array_like=True, tag="absent"):
     message: str
@@ -67,7 +74,7 @@ class Exited(msgspec.Struct, frozen=True, array_like=True, tag="exited"):
 
 
 ToChild = Ask | Close
-FromChild = Opened | Read | Absent | Failed | Ended | Held | Exited
+FromChild = Opened | Read | Happened | Absent | Failed | Ended | Held | Exited
 
 encode = msgspec.msgpack.Encoder().encode
 decode_birth = msgspec.msgpack.Decoder(Birth).decode

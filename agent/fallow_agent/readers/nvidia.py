@@ -5,15 +5,17 @@ while they are: close() lets go of them. Reads whole boards; partitions (MIG) of
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pynvml as nvml
 
+from fallow_agent.happening import Happening
 from fallow_agent.readers.nvlink import domains
 from fallow_agent.readers.nvml_calls import GIVEN
 from fallow_agent.readers.nvml_device import NvmlDevice
+from fallow_agent.readers.nvml_events import NvmlEvents
 from fallow_agent.readers.pci_bus import PciFunction, displays_of
 from fallow_agent.readers.reader import DeviceIdentity, ReaderAbsent, ReaderError, Reading
 from fallow_proto.metrics import METRICS, Group
@@ -37,6 +39,7 @@ class NvidiaReader:
         self._count = 0
         self._devices: list[NvmlDevice] = []
         self._unnamed: list[int] = []  # indices of devices that are there and could not be named
+        self._events: NvmlEvents | None = None
 
     def open(self) -> Sequence[DeviceIdentity]:
         self.close()
@@ -66,7 +69,13 @@ class NvidiaReader:
         except nvml.NVMLError as error:
             raise self._explained(error) from error
 
+    def listen(self, tell: Callable[[Sequence[Happening]], None]) -> None:
+        self._events = NvmlEvents({device.identity.uuid: device.handle for device in self._devices}, tell)
+        self._events.start()
+
     def changed(self) -> bool:
+        if self._events is not None and self._events.partitions_changed:
+            return True
         try:
             return (
                 nvml.nvmlSystemGetDriverVersion() != self._driver_version
@@ -80,6 +89,9 @@ class NvidiaReader:
     def close(self) -> None:
         self._devices = []
         self._unnamed = []
+        events, self._events = self._events, None
+        if events is not None and not events.stop():
+            return  # it hangs in the driver: only the end of this process lets go
         if self._initialised:
             self._initialised = False
             try:

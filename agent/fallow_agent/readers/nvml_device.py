@@ -48,20 +48,20 @@ class NvmlDevice:
 
     def __init__(self, index: int, driver_version: str) -> None:
         """Name the device and find out what it can say. Raises NVMLError when it cannot be named."""
-        self._handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        uuid = nvml.nvmlDeviceGetUUID(self._handle)
-        model = nvml.nvmlDeviceGetName(self._handle)
-        self._modes = _modes_of(self._handle)
-        self._calls = list(_usable(self._handle))
+        self.handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        uuid = nvml.nvmlDeviceGetUUID(self.handle)
+        model = nvml.nvmlDeviceGetName(self.handle)
+        self._modes = _modes_of(self.handle)
+        self._calls = list(_usable(self.handle))
         self._withdrawn = False  # the driver took back a call that it answered at first
         self.identity = DeviceIdentity(
             uuid=uuid,
             vendor="nvidia",
             model=model,
             index=index,
-            minor=_optional(nvml.nvmlDeviceGetMinorNumber, self._handle),
-            pci_bus_id=_pci_bus_id(self._handle),
-            serial=_optional(nvml.nvmlDeviceGetSerial, self._handle) or "",
+            minor=_optional(nvml.nvmlDeviceGetMinorNumber, self.handle),
+            pci_bus_id=_pci_bus_id(self.handle),
+            serial=_optional(nvml.nvmlDeviceGetSerial, self.handle) or "",
             driver_version=driver_version,
             unsupported=GIVEN.difference(*(call.metrics for call in self._calls)),
             conditions=self._modes.conditions,
@@ -78,7 +78,7 @@ class NvmlDevice:
             if _group_of(call) is not group:
                 continue
             try:
-                told = call.ask(self._handle)
+                told = call.ask(self.handle)
             except nvml.NVMLError as error:
                 reason = reason_of(error.value)
                 if reason == Reason.REASON_DRIVER:
@@ -97,11 +97,11 @@ class NvmlDevice:
 
     def reach(self) -> Reach:
         """Where its links lead. Some calls a link."""
-        return reach_of(self._handle, self.identity.pci_bus_id)
+        return reach_of(self.handle, self.identity.pci_bus_id)
 
     def changed(self) -> bool:
         """Whether its identity is out of date. Three calls."""
-        return self._withdrawn or self._modes.differ(_modes_of(self._handle))
+        return self._withdrawn or self._modes.differ(_modes_of(self.handle))
 
 
 def _usable(handle: Handle) -> Iterator[Call]:

@@ -4,10 +4,11 @@ A reader runs in a child process of its own (child.py), so it may block, crash o
 clock, no cache across calls beyond handles, and judges nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
+from fallow_agent.happening import Happening
 from fallow_proto.metrics import Group
 from fallow_proto.v1.telemetry_pb2 import Reason
 
@@ -78,3 +79,11 @@ class Reader(Protocol):
 
     def close(self) -> None:
         """Let go of every handle."""
+
+
+@runtime_checkable
+class Listens(Protocol):
+    """A reader whose driver tells some things unasked."""
+
+    def listen(self, tell: Callable[[Sequence[Happening]], None]) -> None:
+        """Call after open(); from then until close() `tell` is called, from another thread, with what happened."""

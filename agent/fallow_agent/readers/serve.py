@@ -4,10 +4,12 @@ import contextlib
 import fcntl
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
+from fallow_agent.happening import Happening
 from fallow_agent.readers import messages as m
-from fallow_agent.readers.reader import Reader, ReaderAbsent, ReaderError
+from fallow_agent.readers.reader import Listens, Reader, ReaderAbsent, ReaderError
 from fallow_agent.readers.registry import build
 from fallow_proto.metrics import Group
 
@@ -60,6 +62,8 @@ def _converse(channel: socket.socket, reader: Reader) -> m.FromChild:
     devices = reader.open()
     try:
         channel.send(m.encode(m.Opened(tuple(devices), {group: tuple(reader.columns(group)) for group in Group})))
+        if isinstance(reader, Listens):
+            reader.listen(lambda happened: _pass_on(channel, happened))
         while packet := channel.recv(m.MAX_BYTES):
             match m.decode_to_child(packet):
                 case m.Ask(groups):
@@ -72,6 +76,11 @@ def _converse(channel: socket.socket, reader: Reader) -> m.FromChild:
     finally:
         reader.close()
     return m.Ended()
+
+
+def _pass_on(channel: socket.socket, happened: Sequence[Happening]) -> None:
+    with contextlib.suppress(OSError):  # the agent is gone, and the conversation ends by itself
+        channel.send(m.encode(m.Happened(tuple(happened))))
 
 
 def _show_name(name: str) -> None:

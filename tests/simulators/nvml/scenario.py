@@ -38,6 +38,16 @@ class Fabric(NamedTuple):
     status: int = 0
 
 
+class Event(NamedTuple):
+    """What the driver tells unasked; its type is a bit of nvmlEventType…, its data the number of an Xid."""
+
+    kind: int
+    data: int
+    device: str
+    times: int = 1
+    gpu_instance: int = 0xFFFFFFFF
+
+
 OFF = Mode(0, 0)
 ON = Mode(1, 1)
 
@@ -90,6 +100,7 @@ class Device:
     nvlink_transmit_kibibytes: int | None = 0
     links: tuple[Link | None, ...] = ()  # None: down
     fabric: Fabric | None = None
+    event_types: int | None = 0xF39F  # of an H100: all that there are, but DRAM retirement
     faults: Mapping[str, Fault] = field(default_factory=dict)
     raw: Mapping[str, str | None] = field(default_factory=dict)
 
@@ -99,6 +110,7 @@ class Scenario:
     devices: tuple[Device, ...] = ()
     driver_version: str = "580.95.05"
     faults: Mapping[str, Fault] = field(default_factory=dict)
+    events: tuple[Event, ...] = ()  # those since the start; more are added at the end
 
 
 def h100(number: int) -> Device:
@@ -114,6 +126,8 @@ def h100(number: int) -> Device:
 def render(scenario: Scenario) -> str:
     """The text of the scenario file."""
     lines = [f"driver_version={scenario.driver_version}", *_faults(scenario.faults)]
+    for number, event in enumerate(scenario.events):
+        lines.append(f"event.{number}={event.kind} {event.data} {event.times} {event.device} {event.gpu_instance}")
     for device in scenario.devices:
         lines.append("[device]")
         keys = {**_values(device), **_fields(device), **device.raw}
@@ -170,6 +184,7 @@ def _values(device: Device) -> dict[str, str | int | float | None]:
         "mig.pending": device.mig and device.mig.pending,
         "ecc.current": device.ecc and device.ecc.current,
         "ecc.pending": device.ecc and device.ecc.pending,
+        "event_types": device.event_types,
         **{f"link.{n}": f"{link.kind} {link.pci_bus_id}" if link else "down" for n, link in enumerate(device.links)},
         "fabric": device.fabric and f"{device.fabric.state} {device.fabric.status} {device.fabric.clique} "
                                     f"{device.fabric.cluster}",

@@ -9,7 +9,7 @@ from importlib.metadata import files
 from pathlib import Path
 from typing import Any
 
-from tests.simulators.nvml.scenario import Device, Scenario, render
+from tests.simulators.nvml.scenario import Device, Event, Scenario, render
 
 LIBRARY = "libnvidia-ml.so.1"
 _SOURCE = Path(__file__).with_name("libnvidia-ml.c")
@@ -56,6 +56,10 @@ class Simulator:
         devices = list(self.scenario.devices)
         devices[index] = replace(_settled(devices[index], time.monotonic()), **changes)
         self.play(replace(self.scenario, devices=tuple(devices)))
+
+    def happen(self, *events: Event) -> None:
+        """The driver tells these now."""
+        self.play(replace(self.scenario, events=self.scenario.events + events))
 
     def calls(self) -> dict[str, int]:
         """Calls by function of all processes since the scenario's path was first used."""
