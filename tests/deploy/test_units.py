@@ -10,7 +10,7 @@ from tests.deploy.staged import add_nodes, stage
 
 pytestmark = pytest.mark.server("systemd-analyze")
 
-# systemd's score times 10; the agent's is higher because it must see devices, other users' processes and the kernel's log.
+# systemd's score times 10; the agent's is higher because it must see devices, other processes and the kernel's log.
 MOST_EXPOSED = {"agent": 21, "collector": 15}
 
 
