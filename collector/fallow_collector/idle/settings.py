@@ -91,7 +91,7 @@ else:
         "ModelSettings",
         [("model", str, ""), *((name, kind | None, None) for name, kind in get_type_hints(Thresholds).items())],
         namespace={"__post_init__": lambda entry: _check_model(entry)},
-        forbid_unknown_fields=True, frozen=True, kw_only=True, module=__name__,
+        forbid_unknown_fields=True, frozen=True, kw_only=True, omit_defaults=True, module=__name__,
     )
     """`[[idle.models]]`: a model as its driver prints it, and the thresholds that are others for it."""
 
