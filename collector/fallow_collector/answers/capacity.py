@@ -57,7 +57,9 @@ def is_domestic(key: GroupKey) -> bool | None:
 
 def _groups(fleet: Fleet, found: Figures, members: Members) -> list[api.Group]:
     group, many = found.group, len(fleet.groups)
-    counts = count(found.assessed, group, fleet.owner[found.rows], fleet.declared[found.rows], many)
+    counts = count(
+        found.category, found.assessed.reasons, group, fleet.owner[found.rows], fleet.declared[found.rows], many
+    )
     idle = counts.by_category[:, CATEGORIES.index("idle")]
     shares = fragmentation(counts.slots, idle)
     blocks = _blocks(fleet, found, members, idle)

@@ -32,8 +32,10 @@ _CATEGORY_OF = {
     Phase.UNMANAGED: "unmanaged",
     Phase.ABSENT: "absent",
 }
-_CATEGORY = np.array([CATEGORIES.index(_CATEGORY_OF.get(phase, "unavailable")) for phase in PHASES], dtype=np.uint8)
 _IDLE, _LOW, _UNAVAILABLE = map(CATEGORIES.index, ("idle", "idle_low_confidence", "unavailable"))
+_HIGH = [CATEGORIES.index(_CATEGORY_OF.get(phase, "unavailable")) for phase in PHASES]
+_CATEGORY = np.array([*_HIGH, *(_LOW if category == _IDLE else category for category in _HIGH)], dtype=np.uint8)
+"""Of the phases with high confidence, then with low."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,23 +51,23 @@ class Counts:
 
 
 def categories(assessment: Assessment) -> NDArray[np.uint8]:
-    found = _CATEGORY[assessment.phase]
-    return np.where((found == _IDLE) & assessment.low, np.uint8(_LOW), found)
+    return _CATEGORY.take(assessment.phase + np.uint8(len(PHASES)) * assessment.low)
 
 
 def count(
-    assessment: Assessment, group: NDArray[np.int32], node: NDArray[np.int32], declared: NDArray[np.bool_], groups: int
+    found: NDArray[np.uint8], reasons: NDArray[np.uint64], group: NDArray[np.int32], node: NDArray[np.int32],
+    declared: NDArray[np.bool_], groups: int,
 ) -> Counts:
-    """Counts of n devices; group and node are small non-negative numbers."""
-    found = categories(assessment)
+    """Counts of n devices. found: their categories; group and node are small non-negative numbers."""
     width, kinds = len(REASONS) + 1, len(CATEGORIES)
     unavailable = found == _UNAVAILABLE
-    first = primary(assessment.reasons[unavailable])
+    idle = np.flatnonzero(found == _IDLE)
+    first = primary(reasons[unavailable])
     return Counts(
         by_category=np.bincount(group * kinds + found, minlength=groups * kinds).reshape(groups, kinds),
         declared=np.bincount(group[declared], minlength=groups),
         reasons=np.bincount(group[unavailable] * width + first, minlength=groups * width).reshape(groups, width),
-        slots=_slots(group[found == _IDLE], node[found == _IDLE], groups),
+        slots=_slots(group[idle], node[idle], groups),
     )
 
 
