@@ -14,7 +14,7 @@ def wrong(request: Request) -> str:
     """What is wrong with a request, what was expected; empty: nothing."""
     count, each = request.count, request.per_node
     if not 1 <= count < COUNT_LIMIT:
-        return f"count is {count}; expected at least 1"
+        return f"count is {count}; expected 1 to {COUNT_LIMIT - 1}"
     if each < 0 or (each and count % each):
         return f"per_node is {each}; expected 0 (any), or a number that divides count, which is {count}"
     if request.device_class not in CLASSES:

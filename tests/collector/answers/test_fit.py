@@ -183,8 +183,8 @@ def test_a_partitioned_device_is_not_counted_beside_its_partitions() -> None:
 
 
 @pytest.mark.parametrize(("asked", "says"), [
-    ({"count": 0}, "count is 0; expected at least 1"),
-    ({"count": -3}, "count is -3; expected at least 1"),
+    ({"count": 0}, "count is 0; expected 1 to 2147483647"),
+    ({"count": -3}, "count is -3; expected 1 to 2147483647"),
     ({"count": 6, "per_node": 4}, "per_node is 4; expected 0 (any), or a number that divides count, which is 6"),
     ({"per_node": -1}, "per_node is -1"),
     ({"device_class": "gpu"}, "class is 'gpu'; expected one of intelligent, general, super"),
