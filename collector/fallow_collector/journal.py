@@ -26,13 +26,13 @@ class Journal:
         self._seq = 0
         self._waiting: deque[EventRow] = deque()
 
-    def note(self, kind: EventKind, node: str, device: str, message: str) -> None:
-        """Something happened, now. device: its uuid; empty: it concerns the node."""
+    def note(self, kind: EventKind, node: str, device: str, message: str, source: str = "") -> None:
+        """Something happened, now. device: its uuid; empty: it concerns the node. source: who said so, if not we."""
         self._seq += 1
         at = int(self._wall() * 1000)
         self._waiting.append(EventRow(
             node=node, epoch=self._run, id=f"{OWN_EVENT}{self._seq}", seq=self._seq, kind=str(kind), device=device,
-            many=1, first_ms=at, last_ms=at, message=message,
+            many=1, first_ms=at, last_ms=at, message=message, source=source,
         ))
         log.info("event=%s node=%s device=%s message=%r", kind, node, device or "-", message)
         self._bound()

@@ -93,6 +93,7 @@ class View:
         owned = fleet.owned()
         assessment = self._engine.assess(count, Presence(
             age_s, fleet.interval_s[:count], fleet.present[:count], owned, fleet.service[:count], self._shared(owned),
+            fleet.verdict[:count],
         ))
         before, shown = self._show(assessment, owned, wall)
         changed = differing(before, shown)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fallow_collector.series import Source
-from fallow_collector.state import BaselineRow, EventRow, SeenRow, State, StateError
+from fallow_collector.state import BaselineRow, BootRow, ConditionRow, EventRow, SeenRow, State, StateError
 from fallow_collector.state.file import StateInUse, StateNewer
 from fallow_collector.state.rows import Tables
 from fallow_collector.state.state import FILE
@@ -65,6 +65,28 @@ def test_a_file_of_schema_2_keeps_its_events_and_takes_codes_from_then_on(tmp_pa
     state.record([xid])
     assert state.events_of("gpu-0", 10) == [xid, event(1)]
     assert (event(1).code, event(1).source) == (None, "")
+    state.close()
+
+
+def test_boots_and_conditions_are_there_after_a_restart_and_over_when_they_are(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    hot, slow = ConditionRow("hot", "gpu-0", 1000), ConditionRow("slow", "gpu-0", 2000)
+    state.save_health([BootRow("node-1", "boot-a")], [hot, slow], [])
+    state.save_health([BootRow("node-1", "boot-b")], [], [hot])
+    state.close()
+    again = State(tmp_path)
+    assert (again.load_boots(), again.load_conditions()) == ([BootRow("node-1", "boot-b")], [slow])
+    again.close()
+
+
+def test_events_of_a_time_and_of_kinds_are_found(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    rows = [event(n, identity=f"event-{n}", last_ms=1000 * n, kind="xid" if n % 2 else "sxid") for n in range(1, 7)]
+    state.record(rows)
+    assert state.events_since(3000, ["xid"], 10) == [rows[2], rows[4]]
+    assert state.events_since(0, ["xid", "sxid"], 2) == rows[4:]
+    assert state.events_between("gpu-0", 2000, 5000, 2) == [rows[3], rows[2]]
+    assert state.events_between("gpu-1", 0, 9000, 2) == []
     state.close()
 
 

@@ -46,7 +46,8 @@ class Roster:
     float64, when by the collector's clock the newest fast reading would have come in without delay, −inf: none.
 
     allocation, imported, service: uint8, positions in the axes of idle.phase: what our own leases say, what the
-    scheduler that owns the device says, and what operators say. ledger: int16, position in `ledgers` of whose it is to
+    scheduler that owns the device says, and what operators say. verdict: uint8, what the rules of health say, a
+    health.verdict.Verdict. ledger: int16, position in `ledgers` of whose it is to
     hand out. allocated_at: float64, when by the collector's clock what `owned` says became so.
     """
 
@@ -287,6 +288,7 @@ class Roster:
     seen_at: NDArray[np.float64]
     allocation: NDArray[np.uint8]
     service: NDArray[np.uint8]
+    verdict: NDArray[np.uint8]
     imported: NDArray[np.uint8]
     ledger: NDArray[np.int16]
     allocated_at: NDArray[np.float64]
@@ -307,6 +309,7 @@ ARRAYS: tuple[tuple[str, str, int, float], ...] = (
     ("seen_at", "f8", 0, -np.inf),
     ("allocation", "u1", 0, 0),
     ("service", "u1", 0, 0),
+    ("verdict", "u1", 0, 0),
     ("imported", "u1", 0, 0),
     ("ledger", "i2", 0, 0),
     ("allocated_at", "f8", 0, -np.inf),

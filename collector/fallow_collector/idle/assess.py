@@ -13,6 +13,7 @@ from fallow_proto.states import Allocation, Freshness, Health, Service
 LIVE, STALE, LOST, ABSENT = map(
     phase.FRESHNESSES.index, (Freshness.LIVE, Freshness.STALE, Freshness.LOST, Freshness.ABSENT)
 )
+UNKNOWN = phase.HEALTHS.index(Health.UNKNOWN)
 CORDONED = phase.SERVICES.index(Service.CORDONED)
 
 _ALLOCATION_REASON = {
@@ -29,14 +30,20 @@ _SERVICE_REASON = {
     Service.MAINTENANCE: REASON["maintenance"],
 }
 _OF_ALLOCATION = np.array([_ALLOCATION_REASON[word] for word in phase.ALLOCATIONS], dtype=np.uint64)
+_OF_VERDICT = np.array([NONE, *(REASON[name] for name in (
+    "incident_degraded", "incident_failed", "incident_doubted"
+))], dtype=np.uint64)
 _OF_SERVICE = np.array([_SERVICE_REASON[word] for word in phase.SERVICES], dtype=np.uint64)
+_HEALTH_BY_VERDICT = np.array([phase.HEALTHS.index(word) for word in (
+    Health.OK, Health.DEGRADED, Health.FAILED, Health.OK
+)], dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Presence:
     """What the fleet knows of n devices. age_s float64[n], of the newest reading, inf: none; interval_s float64[n],
     between readings; present bool[n], in its node's last Hello; allocation, service uint8[n], axes of phase.LOOKUP;
-    shared bool[n], a host whose accelerators somebody holds."""
+    shared bool[n], a host whose accelerators somebody holds; verdict uint8[n], health.verdict.Verdict."""
 
     age_s: NDArray[np.float64]
     interval_s: NDArray[np.float64]
@@ -44,6 +51,7 @@ class Presence:
     allocation: NDArray[np.uint8]
     service: NDArray[np.uint8]
     shared: NDArray[np.bool_]
+    verdict: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +77,7 @@ def assess(
         [~presence.present, ~(presence.age_s <= lost), ~(presence.age_s <= stale)], [ABSENT, LOST, STALE], LIVE
     ).astype(np.uint8)
     live = freshness == LIVE
-    health = np.where(live, state["health"], phase.HEALTHS.index(Health.UNKNOWN)).astype(np.uint8)
+    health = np.where(live, _worse(state["health"], presence.verdict), UNKNOWN).astype(np.uint8)
     occupancy = np.where(live, state["occupancy"], phase.UNKNOWN).astype(np.uint8)
     service = np.where(presence.shared, np.maximum(presence.service, CORDONED), presence.service)
     of_silence = np.array([NONE, REASON["stale"], REASON["lost"], REASON["absent"]], dtype=np.uint64)[freshness]
@@ -82,6 +90,12 @@ def assess(
         health=health,
         occupancy=occupancy,
         phase=phase.LOOKUP[presence.allocation, freshness, health, service, occupancy],
-        reasons=np.where(live, state["reasons"], of_silence) | of_owners,
+        reasons=np.where(live, state["reasons"], of_silence) | of_owners | _OF_VERDICT[presence.verdict],
         low=state["low"],
     )
+
+
+def _worse(health: NDArray[np.uint8], verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The driver's own word and that of the rules: the worse of both; what is not known stays so."""
+    by_rules = _HEALTH_BY_VERDICT[verdict]
+    return np.where(health == UNKNOWN, health, np.maximum(health, by_rules))

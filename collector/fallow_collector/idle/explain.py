@@ -5,14 +5,13 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from fallow_collector.idle import phase
 from fallow_collector.idle.reasons import BIT, REASONS
 from fallow_collector.idle.rule import Rule
 from fallow_collector.idle.settings import Thresholds
 from fallow_collector.idle.standing import Standing, owner, service
 from fallow_collector.idle.state import BIT as BIT_OF_WITNESS
 from fallow_collector.idle.state import NEVER, BaseSource, FloorSource
-from fallow_proto.states import Freshness
+from fallow_proto.states import Freshness, Health
 
 _OPTIONAL = ("compute_active_ratio", "power_watts")
 """Witnesses that are required only once they were read."""
@@ -35,6 +34,7 @@ class Facts(NamedTuple):
     overridden: frozenset[str]  # thresholds that are set for its model alone
     idle_power_max_watts: float  # of the catalogue, NaN where it does not say
     base_memory_max_bytes: float
+    health: Health
     standing: Standing = Standing()  # nobody holds it, and nobody has taken it out of service
 
 
@@ -72,9 +72,9 @@ def _fresh(settings: Thresholds, facts: Facts) -> Rule:
 
 
 def _healthy(facts: Facts) -> Rule:
-    health = phase.HEALTHS[facts.state["health"]] if facts.freshness == Freshness.LIVE else "unknown"
-    found = _has(facts, "device_lost", "reset_required", "recovery_required", "reader_stuck", "driver_unusable",
-                 "read_timeout", "not_permitted", "read_failed", "compute_prohibited", "mode_change_pending")
+    health = facts.health
+    found = _has(facts, "device_lost", "reset_required", "recovery_required", "incident_failed", "reader_stuck",
+                 "driver_unusable", "read_timeout", "not_permitted", "read_failed", "compute_prohibited", "mode_change_pending")
     what = ", ".join([str(health), *found])
     holds = None if health == "unknown" and not found else not found
     return Rule("healthy and usable", holds, what, "ok or degraded, nothing pending", None, _next(found))

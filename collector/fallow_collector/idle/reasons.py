@@ -32,6 +32,8 @@ REASONS: tuple[Reason, ...] = (
     Reason("device_lost", "its driver says that it has fallen off the bus", "reset the device or restart the node"),
     Reason("reset_required", "its driver says that it must be reset", "reset the device"),
     Reason("recovery_required", "its driver asks for a recovery action", "take the action that the driver asks for"),
+    Reason("incident_failed", "rules of health call it failed, on the evidence of an incident",
+           "take the action that the incident suggests: `fallow device`"),
     Reason("reader_stuck", "the vendor's library does not answer within its deadline",
            "the driver answers again; else look for tasks in state D on the node"),
     Reason("driver_unusable", "the driver is not loaded, or it and its library differ in version",
@@ -65,6 +67,11 @@ REASONS: tuple[Reason, ...] = (
     Reason("job_processes", "a job scheduler or virtual machine runs processes on the host", "the jobs end"),
     # Only time
     Reason("window", "quiet and clean, but not yet for the whole confirmation window", "it stays so"),
+    # What is said, and keeps it from nothing
+    Reason("incident_degraded", "rules of health call it degraded, on the evidence of an incident",
+           "take the action that the incident suggests: `fallow device`"),
+    Reason("incident_doubted", "rules of health call it failed, and so many others at once that they are not followed",
+           "look at what they have in common; correct the rule"),
     # What lowers confidence
     Reason("processes_unsupported", "its vendor offers no list of processes", "nothing: ask for low confidence"),
     Reason("single_activity_witness", "only one witness speaks of activity", "a second one is read"),

@@ -75,9 +75,26 @@ class OwnedRow(NamedTuple):
     devices: str  # JSON: minor numbers or uuids; null: all accelerators
 
 
-Row = BaselineRow | SeenRow | EventRow | CordonRow | OwnedRow
+class BootRow(NamedTuple):
+    """Which boot a node was in when it was last heard of."""
 
-KEYS: dict[type[Row], int] = {BaselineRow: 1, SeenRow: 1, EventRow: 3, CordonRow: 1, OwnedRow: 2}
+    node: str
+    boot_id: str
+
+
+class ConditionRow(NamedTuple):
+    """A rule of health that holds of a device without a break, and since when."""
+
+    rule: str
+    device: str
+    since_ms: int
+
+
+Row = BaselineRow | SeenRow | EventRow | CordonRow | OwnedRow | BootRow | ConditionRow
+
+KEYS: dict[type[Row], int] = {
+    BaselineRow: 1, SeenRow: 1, EventRow: 3, CordonRow: 1, OwnedRow: 2, BootRow: 1, ConditionRow: 2,
+}
 """How many of the first fields name the row."""
 
 
@@ -86,6 +103,7 @@ class Tables:
 
     NAMES: ClassVar[dict[type[Row], str]] = {
         BaselineRow: "baselines", SeenRow: "seen", EventRow: "events", CordonRow: "cordons", OwnedRow: "owned",
+        BootRow: "boots", ConditionRow: "conditions",
     }
     DEFINITIONS: ClassVar[tuple[str, ...]] = (
         """CREATE TABLE baselines (
@@ -119,4 +137,10 @@ class Tables:
     SINCE_3: ClassVar[tuple[str, ...]] = (
         "ALTER TABLE events ADD COLUMN code INTEGER",
         "ALTER TABLE events ADD COLUMN source TEXT NOT NULL DEFAULT ''",
+    )
+    SINCE_4: ClassVar[tuple[str, ...]] = (
+        "CREATE TABLE boots (node TEXT PRIMARY KEY, boot_id TEXT NOT NULL) STRICT, WITHOUT ROWID",
+        """CREATE TABLE conditions (
+          rule TEXT NOT NULL, device TEXT NOT NULL, since_ms INTEGER NOT NULL, PRIMARY KEY (rule, device)
+        ) STRICT, WITHOUT ROWID""",
     )

@@ -16,6 +16,8 @@ from fallow_collector.state.rows import (
     KEYS,
     OWN_EVENT,
     BaselineRow,
+    BootRow,
+    ConditionRow,
     CordonRow,
     EventRow,
     OwnedRow,
@@ -30,11 +32,11 @@ EVENTS_KEPT = 500_000
 PRUNE_EVERY = 10_000
 
 FILE = Kind(
-    "state.sqlite", (Tables.DEFINITIONS, Tables.SINCE_2, Tables.SINCE_3),
+    "state.sqlite", (Tables.DEFINITIONS, Tables.SINCE_2, Tables.SINCE_3, Tables.SINCE_4),
     lost="baselines, declared and seen devices, cordons, events: declare the inventory again, and cordon again",
 )
 
-AnyRow = TypeVar("AnyRow", BaselineRow, SeenRow, EventRow, CordonRow, OwnedRow)
+AnyRow = TypeVar("AnyRow", BaselineRow, SeenRow, EventRow, CordonRow, OwnedRow, BootRow, ConditionRow)
 
 
 class State:
@@ -91,6 +93,23 @@ class State:
     def save_owned(self, row: OwnedRow) -> None:
         self._save(OwnedRow, [row])
 
+    def load_boots(self) -> list[BootRow]:
+        return self._load(BootRow)
+
+    def load_conditions(self) -> list[ConditionRow]:
+        return self._load(ConditionRow)
+
+    def save_health(
+        self, boots: Iterable[BootRow], conditions: Iterable[ConditionRow], over: Iterable[ConditionRow]
+    ) -> None:
+        """Add or replace boots and conditions, and forget those that are over, in one."""
+        with self._transaction() as connection:
+            connection.executemany(_upsert(BootRow), boots)
+            connection.executemany(_upsert(ConditionRow), conditions)
+            connection.executemany(
+                "DELETE FROM conditions WHERE rule = ? AND device = ?", [(row.rule, row.device) for row in over]
+            )
+
     def retire(self, uuid: str) -> None:
         """Forget a device and what was learned of it. Its events stay."""
         with self._transaction() as connection:
@@ -124,6 +143,26 @@ class State:
             found = connection.execute(
                 f"SELECT {', '.join(EventRow._fields)} FROM events WHERE device = ? ORDER BY last_ms DESC LIMIT ?",
                 (device, limit),
+            )
+            return [EventRow(*row) for row in found]
+
+    def events_since(self, last_ms: int, kinds: Sequence[str], limit: int) -> list[EventRow]:
+        """The newest events of these kinds that were last seen then or later, oldest first."""
+        with self._reading() as connection:
+            found = connection.execute(
+                f"SELECT {', '.join(EventRow._fields)} FROM events WHERE last_ms >= ? "
+                f"AND kind IN ({', '.join('?' * len(kinds))}) ORDER BY last_ms DESC LIMIT ?",
+                (last_ms, *kinds, limit),
+            )
+            return [EventRow(*row) for row in found][::-1]
+
+    def events_between(self, device: str, start_ms: int, end_ms: int, limit: int) -> list[EventRow]:
+        """The newest events of a device that were last seen from start to before end, newest first."""
+        with self._reading() as connection:
+            found = connection.execute(
+                f"SELECT {', '.join(EventRow._fields)} FROM events WHERE device = ? AND last_ms >= ? AND last_ms < ? "
+                "ORDER BY last_ms DESC LIMIT ?",
+                (device, start_ms, end_ms, limit),
             )
             return [EventRow(*row) for row in found]
 

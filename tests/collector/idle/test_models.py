@@ -11,7 +11,7 @@ from fallow_collector.idle.rule import Rule
 from fallow_collector.idle.settings import IdleSettings, ModelSettings, Thresholds
 from fallow_collector.idle.state import FloorSource
 from fallow_proto.metrics import NAMES
-from fallow_proto.states import Freshness
+from fallow_proto.states import Freshness, Health
 from tests.collector.watching import BUSY, GIB, HOST, IDLE, NAN, Watched, device
 
 T4 = {**IDLE, "power_watts": 20.0, "power_limit_watts": 70.0, "memory_limit_bytes": 15 * GIB}
@@ -27,7 +27,7 @@ def rules(watched: Watched, row: int) -> dict[str, Rule]:
     power, memory = engine.idle_range(row)
     facts = Facts(
         engine.state[row], values, int(watched.assess().reasons[row]), Freshness.LIVE, 0.0, watched.interval_s,
-        int(fleet.last_ms[row]), False, frozenset(), engine.overridden(row), power, memory,
+        int(fleet.last_ms[row]), False, frozenset(), engine.overridden(row), power, memory, Health.OK,
     )
     return {rule.name: rule for rule in explain(engine.thresholds(row), facts)}
 

@@ -1,0 +1,218 @@
+"""Health of the fleet: what happened and what holds, weighed into one verdict a device.
+
+Not thread-safe: one thread, the event loop's, calls everything.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from math import isnan
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fallow_collector.fleet.fleet import Fleet
+from fallow_collector.health.boots import Boots
+from fallow_collector.health.breaker import doubted
+from fallow_collector.health.conditions import SEVERITIES, Conditions, Facts, Held
+from fallow_collector.health.incident import Evidence, Incident, incident_id
+from fallow_collector.health.rules import Rules
+from fallow_collector.health.verdict import Verdict
+from fallow_collector.health.ward import DAY_MS, Key, Ward
+from fallow_collector.health.words import Mode, Severity
+from fallow_collector.idle.reasons import BIT
+from fallow_collector.state import BootRow, ConditionRow, EventRow, State
+from fallow_proto.metrics import COLUMN
+from fallow_proto.states import EventKind
+from fallow_proto.v1 import telemetry_pb2 as pb
+
+KINDS = (
+    EventKind.XID, EventKind.SXID, EventKind.DEVICE_FAULT, EventKind.KERNEL_MESSAGE, EventKind.DEVICE_VANISHED,
+    EventKind.DEVICE_APPEARED, EventKind.READER_STUCK, EventKind.READER_RECOVERED, EventKind.DRIVER_LOADED,
+    EventKind.NODE_REBOOTED,
+)
+"""Events that say something of health."""
+
+RESUMED = 200_000
+"""Most events of the last day that are taken up at a start."""
+
+OWN_WORD = BIT["device_lost"] | BIT["reset_required"] | BIT["recovery_required"]
+"""What a driver itself says of its device is no rule's mistake."""
+
+Note = Callable[[EventKind, str, str, str, str], None]
+"""(kind, node, uuid or empty, message, who said so)."""
+
+
+class Board:
+    def __init__(self, rules: Rules, fleet: Fleet, state: State, note: Note, now_ms: int) -> None:
+        """Takes up what an earlier run kept of the fleet, which is known already. Raises StateError."""
+        self._rules = rules
+        self._fleet = fleet
+        self._state = state
+        self._note = note
+        self._ward = Ward(rules.incidents, self._model_of)
+        self._conditions = Conditions(rules.value)
+        self._boots = Boots(state.load_boots())
+        self._kept: dict[tuple[str, str], int] = {}
+        self._doubted: frozenset[int] = frozenset()
+        self._ward.take(state.events_since(now_ms - DAY_MS, KINDS, RESUMED))
+        for row in state.load_conditions():
+            self._kept[row.rule, row.device] = row.since_ms
+            at = fleet.find(row.device)
+            if at is not None:
+                self._conditions.resume(row.rule, at, row.since_ms)
+
+    def take(self, rows: Iterable[EventRow]) -> None:
+        """Events, as they come."""
+        self._ward.take(rows)
+
+    def hello(self, hello: pb.Hello, wall: float) -> None:
+        """A node came, or changed. wall: unix seconds."""
+        if self._boots.heard(hello.node, hello.boot_id):
+            at = round(wall * 1000)
+            self._note(EventKind.NODE_REBOOTED, hello.node, "", "the node was restarted", hello.epoch)
+            self._ward.take([EventRow(
+                hello.node, hello.epoch, f"boot-{hello.boot_id}", 0, EventKind.NODE_REBOOTED, "", 1, at, at, "",
+                source=hello.epoch,
+            )])
+
+    def tick(self, reasons: NDArray[np.uint64], now: float, wall: float) -> None:
+        """Weigh everything anew. reasons: uint64[count], of the newest snapshot; now: monotonic; wall: unix seconds."""
+        now_ms, count = round(wall * 1000), len(reasons)
+        self._ward.tick(now_ms)
+        self._conditions.step(self._facts(reasons, now, wall), now_ms)
+        worst, failed_ms = self._conditions.weigh(now_ms, count)
+        for key, one in self._ward.open():
+            if one.mode is Mode.ENFORCE and one.severity is not Severity.INFO:
+                for row in self._rows(key, one):
+                    worst[row] = max(int(worst[row]), SEVERITIES.index(one.severity))
+                    if one.severity is Severity.FAILED:
+                        failed_ms[row] = min(int(failed_ms[row]), one.since_ms)
+        verdict = worst  # Severity and Verdict begin alike
+        self._break(verdict, failed_ms, reasons)
+        self._fleet.verdict[:count] = verdict
+
+    def incidents(self, uuid: str, wall: float) -> list[Incident]:
+        """Of a device and its node, newest first: those of the last day, and the conditions that hold now."""
+        row = self._fleet.find(uuid)
+        if row is None:
+            return []
+        node = self._node_of(row)
+        found = [*self._ward.incidents(Key(node, uuid)), *self._ward.incidents(Key(node, ""))]
+        found += [_of_condition(held, node, uuid, wall) for held in self._conditions.of_row(row, round(wall * 1000))]
+        return sorted(found, key=lambda one: (-one.since_ms, one.incident_id))
+
+    def keep(self) -> "Changes":
+        """What is not in the state as it is now; it counts as kept from now."""
+        standing = {
+            (rule, self._fleet.identities[row].uuid): since_ms
+            for (rule, row), since_ms in self._conditions.standing().items() if self._fleet.alive[row]
+        }
+        before, self._kept = self._kept, standing
+        return Changes(
+            before, self._boots.changes(),
+            [ConditionRow(*key, since) for key, since in standing.items() if before.get(key) != since],
+            [ConditionRow(*key, since) for key, since in before.items() if key not in standing],
+        )
+
+    def put_back(self, changes: "Changes") -> None:
+        """They could not be kept."""
+        self._kept = changes.before
+        self._boots.put_back(changes.boots)
+
+    def _facts(self, reasons: NDArray[np.uint64], now: float, wall: float) -> Facts:
+        fleet, count = self._fleet, len(reasons)
+        last_ms = fleet.last_ms[:count]
+        columns = {rule.column for rule in self._rules.value if rule.column} | {
+            column for rule in self._rules.value if rule.above_per_lane is not None
+            for column in (rule.above_per_lane.generation, rule.above_per_lane.lanes)
+        }
+        values: dict[str, NDArray[np.float64]] = {}
+        for name in columns & COLUMN.keys():
+            at = COLUMN[name]
+            counts = fleet.good_until_ms[:count, at] >= last_ms
+            values[name] = np.where(counts & (last_ms >= 0), fleet.values[:count, at], np.nan)
+        values["clock_skew_seconds"] = self._skew(count, now, wall)
+        return Facts(
+            values, last_ms, reasons, fleet.group[:count].astype(np.int64), [group.model for group in fleet.groups]
+        )
+
+    def _skew(self, count: int, now: float, wall: float) -> NDArray[np.float64]:
+        """By how much each device's node differs from our wall clock, the quickest transit included."""
+        of_nodes = np.array([
+            np.nan if node.offset is None or not node.connected else abs(now - node.offset - wall)
+            for node in self._fleet.nodes
+        ] + [np.nan])
+        skew: NDArray[np.float64] = of_nodes[self._fleet.owner[:count]]
+        return skew
+
+    def _rows(self, key: Key, one: Incident) -> Iterator[int]:
+        """The devices that an incident is about: of an NVSwitch's, NVIDIA's devices of its node."""
+        fleet = self._fleet
+        if key.device:
+            row = fleet.find(key.device)
+            if row is not None:
+                yield row
+        elif one.rule.startswith(EventKind.SXID):
+            node = fleet.node(key.node)
+            for row in node.rows if node is not None else ():
+                if fleet.alive[row] and fleet.identities[row].vendor == "nvidia" and not fleet.host[row]:
+                    yield row
+
+    def _break(
+        self, verdict: NDArray[np.uint8], failed_ms: NDArray[np.int64], reasons: NDArray[np.uint64]
+    ) -> None:
+        """Hold what would fail too much of the fleet at once, and say so once for each wave."""
+        rows = np.flatnonzero((verdict == Verdict.FAILED) & ((reasons & OWN_WORD) == 0))
+        held = rows[doubted(self._rules.breaker, failed_ms[rows], int(self._fleet.alive[: len(verdict)].sum()))]
+        verdict[held] = Verdict.HELD
+        now_doubted = frozenset(held.tolist())
+        fresh = sorted(now_doubted - self._doubted)
+        self._doubted = now_doubted
+        if fresh:
+            breaker, first = self._rules.breaker, fresh[0]
+            self._note(
+                EventKind.RULES_DOUBTED, self._node_of(first), self._fleet.identities[first].uuid,
+                f"rules of health would fail {len(rows)} of {int(self._fleet.alive.sum())} devices, more than "
+                f"{breaker.ratio:.0%} and {breaker.devices} within {breaker.within_s:g} s: {len(held)} are not failed, "
+                f"beginning with this one; look at what they have in common, and correct the rule", "",
+            )
+
+    def _model_of(self, uuid: str) -> str:
+        row = self._fleet.find(uuid)
+        return "" if row is None else self._fleet.identities[row].model
+
+    def _node_of(self, row: int) -> str:
+        name: str = self._fleet.nodes[self._fleet.owner[row]].name
+        return name
+
+
+class Changes(NamedTuple):
+    """before: what was kept until now."""
+
+    before: dict[tuple[str, str], int]
+    boots: list[BootRow]
+    conditions: list[ConditionRow]
+    over: list[ConditionRow]
+
+    def save(self, state: State) -> None:
+        """Blocks for a flush of the disk. Raises StateError."""
+        if self.boots or self.conditions or self.over:
+            state.save_health(self.boots, self.conditions, self.over)
+
+
+def _of_condition(held: Held, node: str, uuid: str, wall: float) -> Incident:
+    rule, limit = held.rule, held.limit
+    if rule.reason:
+        evidence = Evidence(rule.reason, "so it is judged")
+    else:
+        unit = " a minute" if rule.per else ""
+        value = "not read since the start" if isnan(held.value) else f"{held.value:g}{unit}"
+        if rule.equals is not None:
+            threshold = "not one of " + ", ".join(f"{each:g}" for each in rule.equals)
+        else:
+            threshold = f"at {'least' if rule.below is not None else 'most'} {limit:g}{unit}"
+        evidence = Evidence(rule.column, value, threshold)
+    return Incident(
+        incident_id(rule.name, uuid, str(held.since_ms)), rule.name, node, uuid, rule.severity, rule.action, rule.mode,
+        held.since_ms, round(wall * 1000), 1, rule.why, (evidence,),
+    )

@@ -1,0 +1,70 @@
+"""What one incident does not say, and several do: it comes back, it outlives reboots, it hits everybody's jobs."""
+
+from collections.abc import Sequence
+
+from fallow_collector.health.happening import Happening
+from fallow_collector.health.history import Cure
+from fallow_collector.health.incident import Evidence, Incident
+from fallow_collector.health.rules import Folding
+from fallow_collector.health.words import Action, Role, Severity, stronger, worse
+
+
+def escalated(
+    incidents: Sequence[Incident], bursts: Sequence[Sequence[Happening]], cures: Sequence[Cure], rules: Folding
+) -> list[Incident]:
+    """The same incidents, some with a stronger action; bursts are what they were made of."""
+    found = []
+    for position, one in enumerate(incidents):
+        earlier = incidents[: position + 1]
+        one = _repeated(one, earlier, rules)
+        one = _survived_reboots(one, earlier, cures, rules)
+        found.append(_of_several_jobs(one, bursts[: position + 1], rules))
+    return found
+
+
+def _repeated(one: Incident, earlier: Sequence[Incident], rules: Folding) -> Incident:
+    """Programs' faults come as often as programs are run, and count for nothing here."""
+    if one.severity is Severity.INFO:
+        return one
+    again = [each for each in earlier
+             if each.severity is not Severity.INFO and each.since_ms > one.since_ms - rules.repeat_ms]
+    if len(again) < rules.repeats:
+        return one
+    return _stronger(one, Action.CONTACT_VENDOR, Evidence(
+        "incidents that come back", f"{len(again)} in {rules.repeat_s:g} s", f"fewer than {rules.repeats}"
+    ))
+
+
+def _survived_reboots(
+    one: Incident, earlier: Sequence[Incident], cures: Sequence[Cure], rules: Folding
+) -> Incident:
+    if one.severity is not Severity.FAILED:
+        return one
+    same = [each.last_ms for each in earlier[:-1] if each.rule == one.rule]
+    reboots = {cure.at_ms for cure in cures
+               if cure.kind == "rebooted" and cure.at_ms <= one.since_ms and any(last <= cure.at_ms for last in same)}
+    if len(reboots) < rules.reboots:
+        return one
+    return _stronger(one, Action.INSPECT_HARDWARE, Evidence(
+        "reboots that did not cure it", str(len(reboots)), f"fewer than {rules.reboots}"
+    ))
+
+
+def _of_several_jobs(one: Incident, bursts: Sequence[Sequence[Happening]], rules: Folding) -> Incident:
+    """One program's fault is the program's; the same fault of several is the hardware's."""
+    recent = [each for burst in bursts for each in burst
+              if each.meaning.role is Role.APPLICATION and each.last_ms > one.last_ms - rules.jobs_ms]
+    codes = {each.code for each in bursts[-1] if each.meaning.role is Role.APPLICATION}
+    for code in sorted(codes, key=str):
+        jobs = {job for each in recent if each.code == code for job in each.jobs}
+        if len(jobs) >= rules.jobs:
+            return _stronger(
+                one._replace(severity=worse(one.severity, Severity.DEGRADED)), Action.INSPECT_HARDWARE,
+                Evidence(f"jobs with the same fault, Xid {code}", f"{len(jobs)} in {rules.jobs_s:g} s",
+                         f"fewer than {rules.jobs}"),
+            )
+    return one
+
+
+def _stronger(one: Incident, action: Action, evidence: Evidence) -> Incident:
+    return one._replace(action=stronger(one.action, action), evidence=(*one.evidence, evidence))
