@@ -80,7 +80,7 @@ async def _reserving(fleet: Fleet, engine: Engine, view: View, at_once: int) -> 
     """Reserve without commit, so that no node is asked; each is on disk before it is answered."""
     with tempfile.TemporaryDirectory() as folder:
         around = Around(
-            monotonic=lambda: NOW, wall=time.time, flush=lambda now: None, refresh=view.refresh,
+            monotonic=lambda: NOW, wall=time.time, flush=lambda now: None, prepare=view.prepare, refresh=view.refresh,
             send=lambda node, fences: False, note=lambda *note: None, failed_fast=lambda *lease: None,
         )
         desk = Desk(LeaseFile(Path(folder)), fleet, engine, Fitter(fleet, view), around)

@@ -20,6 +20,8 @@ from fallow_collector.api.server import HttpServer
 from fallow_collector.api.tokens import Tokens
 from fallow_collector.config import Settings, is_loopback
 from fallow_collector.desk import Around, Desk
+from fallow_collector.health.board import Board
+from fallow_collector.health.rules import Rules, RulesError, load, shipped
 from fallow_collector.idle.state import WITNESSES
 from fallow_collector.ingest.server import Server, credentials
 from fallow_collector.ingest.session import Terms
@@ -29,6 +31,7 @@ from fallow_collector.keep import Keeper
 from fallow_collector.leases import LeaseFile
 from fallow_collector.ledgers.imports import Imports
 from fallow_collector.own import Own
+from fallow_collector.phases import PhaseLog
 from fallow_collector.pipeline import FLUSH_S, Pipeline, Waiting
 from fallow_collector.replay.recorder import Recorder
 from fallow_collector.replay.recordings import Recordings
@@ -76,6 +79,8 @@ class Collector:
         self._imports = Imports(self._fleet, settings.idle.ledger_stale_s, self._engine.restart)
         self._prepare = [self._imports.bring_up_to_date]
         self._view = View(self._fleet, self._engine, time.monotonic, time.time, self._prepare)
+        self._phases = PhaseLog(time.time())
+        self._view.follow(self._phases.follow)
         self._journal = Journal(self._view.epoch, time.time)
         self._fitter = Fitter(self._fleet, self._view)
         self._own = Own(self._fleet, self._pipeline, self._writer, self._store, self._journal)
@@ -126,10 +131,12 @@ class Collector:
     # --- steps ---
 
     async def _start_state(self) -> None:
+        rules = rules_of(self._settings)
         self._state = await asyncio.to_thread(State, Path(self._settings.state.dir))
         self._stops.append(("state", self._stop_state))
         self._keeper = Keeper(self._state, self._fleet, self._engine)
         self._keeper.restore()
+        self._health = Board(rules, self._fleet, self._state, self._journal.note, round(time.time() * 1000))
         self._cordons = Cordons(
             self._state, self._fleet, self._engine, self._journal, self._view.refresh, time.monotonic, time.time
         )
@@ -151,12 +158,13 @@ class Collector:
         """Whoever has devices has them again before anything is answered."""
         file = await asyncio.to_thread(LeaseFile, Path(self._settings.state.dir))
         self._desk = Desk(file, self._fleet, self._engine, self._fitter, Around(
-            monotonic=time.monotonic, wall=time.time, flush=self._pipeline.flush, refresh=self._view.refresh,
+            monotonic=time.monotonic, wall=time.time, flush=self._pipeline.flush,
+            prepare=self._view.prepare, refresh=self._view.refresh,
             send=self._pipeline.streams.send_fences, note=self._journal.note, failed_fast=self._cordons.failed_fast,
         ))
         self._stops.append(("leases", self._desk.close))
         self._watches = Watchers(Feed(self._fleet, self._view, self._desk.lease_on))
-        self._pipeline.heard = _Heard(self._desk, self._ledgers)
+        self._pipeline.heard = _Heard(self._desk, self._ledgers, self._health)
 
     async def _stop_state(self) -> None:
         await self._record()
@@ -226,6 +234,7 @@ class Collector:
         answers = Live(
             self._fleet, self._engine, self._view, self._state, self._store, self._readiness, self._own.measures,
             self._fitter.directory, self._cordons.on_device, self._holder_of, self._desk.retired,
+            incidents=self._health.incidents, phases=self._phases,
         )
         open_host = settings.auth.insecure and not is_loopback(settings.http.listen)
         app = make_app(
@@ -284,6 +293,8 @@ class Collector:
             await asyncio.sleep(CHORES_S)
             self._pipeline.ask_again()
             self._desk.tick(time.monotonic())
+            with self._pipeline.stage("health"):
+                self._health.tick(self._view.now().assessment.reasons, time.monotonic(), time.time())
             self._view.now()  # so that a change of phase bears its time, whether somebody asks or not
             if serving != (not self._writer.problem):
                 serving = not serving
@@ -322,12 +333,22 @@ class Collector:
             await asyncio.to_thread(changes.save, self._state)
             await self._ledgers.keep()
             await self._cordons.keep(stopping)
+            await self._keep_health()
         except StateError as error:
             self._keeper.put_back(changes)
             self._state_fails(error)
         else:
             if changes.seen or changes.learned:
                 self._own.state_problem = ""
+
+    async def _keep_health(self) -> None:
+        """Raises StateError."""
+        changes = self._health.keep()
+        try:
+            await asyncio.to_thread(changes.save, self._state)
+        except StateError:
+            self._health.put_back(changes)
+            raise
 
     def _state_fails(self, error: StateError) -> None:
         if str(error) != self._own.state_problem:
@@ -336,12 +357,19 @@ class Collector:
 
 
 class _Heard:
-    """What agents say of fences goes to the desk, what they read of schedulers to the ledgers."""
+    """What agents say of fences goes to the desk, what they read of schedulers to the ledgers, what happened to their
+    devices to the board of health."""
 
-    def __init__(self, desk: Desk, ledgers: Ledgers) -> None:
-        self.hello = desk.hello
+    def __init__(self, desk: Desk, ledgers: Ledgers, health: Board) -> None:
+        self._desk = desk
+        self._health = health
+        self.events = health.take
         self.fenced = desk.fenced
         self.ledger = ledgers.ledger
+
+    def hello(self, hello: pb.Hello, now: float) -> None:
+        self._health.hello(hello, time.time())
+        self._desk.hello(hello, now)
 
 
 def make_store(settings: Settings) -> Store:
@@ -351,6 +379,14 @@ def make_store(settings: Settings) -> Store:
 
         return InfluxStore(settings.store.influx, folder / "influx.sqlite")
     return EmbeddedStore(folder / "store", settings.store.embedded)
+
+
+def rules_of(settings: Settings) -> Rules:
+    """Raises SettingsError."""
+    try:
+        return load(Path(settings.health.rules)) if settings.health.rules else shipped()
+    except RulesError as error:
+        raise SettingsError(f"[health] rules: {error}") from error
 
 
 def terms_of(settings: Settings, version: str) -> Terms:

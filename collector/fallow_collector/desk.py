@@ -52,7 +52,8 @@ class Chooser(Protocol):
 class Around(NamedTuple):
     """What the desk has to do with. monotonic, wall: seconds.
 
-    flush: judge what has come in. refresh: look at the fleet afresh. send: fences to a node, False if it is not
+    flush: judge what has come in. prepare: have cordons and ledgers written to the fleet as they are now. refresh: look
+    at the whole fleet afresh, which that is a part of. send: fences to a node, False if it is not
     connected. note: an event of a node and device, with a message. failed_fast: on this node, this lease
     failed soon after it began, now; done when what follows from that is on disk.
     """
@@ -60,6 +61,7 @@ class Around(NamedTuple):
     monotonic: Callable[[], float]
     wall: Callable[[], float]
     flush: Callable[[float], None]
+    prepare: Callable[[], object]
     refresh: Callable[[], object]
     send: Callable[[str, Sequence[pb.DeviceFence]], bool]
     note: Callable[[EventKind, str, str, str], None]
@@ -225,7 +227,7 @@ class Desk:
         """Rows that are idle as they are asked for. Raises Faulted, Unknown."""
         if wanted.request is None:
             rows = np.array([self._row(uuid) for uuid in wanted.devices], dtype=np.intp)
-            self._around.refresh()  # who owns a device that came just now, and whether it is in service
+            self._around.prepare()  # who owns a device that came just now, and whether it is in service
             refused = refusal(self._fleet, self._engine, rows, low=False, now=now)
         else:
             low = wanted.request.confidence == "low"

@@ -85,12 +85,19 @@ class View:
         """A snapshot that sees what was changed just now."""
         return self._make(self._monotonic(), self._wall())
 
-    def _make(self, now: float, wall: float) -> Snapshot:
+    def prepare(self) -> None:
+        """Bring the fleet up to date without judging it."""
+        self._prepare_at(self._monotonic(), self._wall())
+
+    def _prepare_at(self, now: float, wall: float) -> None:
         for prepare in self._prepare:
             prepare(now, wall)
+
+    def _make(self, now: float, wall: float) -> Snapshot:
+        self._prepare_at(now, wall)
         fleet, count = self._fleet, self._fleet.count
         age_s = fleet.age_s(now)
-        owned = fleet.owned()
+        owned = self._with_family(fleet.owned())
         assessment = self._engine.assess(count, Presence(
             age_s, fleet.interval_s[:count], fleet.present[:count], owned, fleet.service[:count], self._shared(owned),
             fleet.verdict[:count],
@@ -106,6 +113,22 @@ class View:
         for follower in self._followers:
             follower(snapshot)
         return snapshot
+
+    def _with_family(self, owned: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Who holds a device holds its partitions, and whoever holds a partition that is gone still holds a part of
+        its parent."""
+        parents, present = self._fleet.parent[: len(owned)], self._fleet.present[: len(owned)]
+        parts = np.flatnonzero(parents != NOBODY)
+        if not len(parts):
+            return owned
+        all_owned = owned.copy()
+        of_parents = owned[parents[parts]]
+        inherit = (owned[parts] == FREE) & (of_parents != FREE)
+        all_owned[parts[inherit]] = of_parents[inherit]
+        gone = parts[(owned[parts] != FREE) & ~present[parts]]
+        gone = gone[owned[parents[gone]] == FREE]
+        all_owned[parents[gone]] = owned[gone]
+        return all_owned
 
     def _shared(self, owned: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Hosts of which somebody holds an accelerator: whoever does needs the host as well."""

@@ -50,7 +50,8 @@ class Site:
         self.view = View(fleet, engine, lambda: self.node.now, self.wall, self.prepare)
         self.file = LeaseFile(self.folder)
         self.desk = Desk(self.file, fleet, engine, Fitter(fleet, self.view), Around(
-            monotonic=lambda: self.node.now, wall=self.wall, flush=lambda now: None, refresh=self.view.refresh,
+            monotonic=lambda: self.node.now, wall=self.wall, flush=lambda now: None,
+            prepare=self.view.prepare, refresh=self.view.refresh,
             send=self.send, note=lambda kind, node, uuid, message: self.notes.append((kind, uuid)),
             failed_fast=self.failed_fast,
         ))

@@ -32,7 +32,7 @@ def device(fleet: Fleet, engine: Engine, snapshot: Snapshot, row: int) -> Any:  
         freshness=str(phase.FRESHNESSES[assessed.freshness[row]]),
         health=str(phase.HEALTHS[assessed.health[row]]),
         occupancy=str(phase.OCCUPANCIES[assessed.occupancy[row]]),
-        allocation=str(phase.ALLOCATIONS[int(fleet.owned(row))]),
+        allocation=str(phase.ALLOCATIONS[snapshot.shown["allocation"][row]]),
         service=str(phase.SERVICES[fleet.service[row]]),
         ledger=fleet.ledgers[fleet.ledger[row]],
         confidence=str(Confidence.LOW if assessed.low[row] else Confidence.HIGH),

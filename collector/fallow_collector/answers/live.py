@@ -8,16 +8,19 @@ from numpy.typing import NDArray
 
 from fallow_collector.answers import capacity, devices, nodes, scrape, totals
 from fallow_collector.answers.numbers import known, rfc3339
+from fallow_collector.answers.timeline import open_incidents, timeline
 from fallow_collector.api.answers import Asked, Refused, Unavailable, Unknown, Where
 from fallow_collector.api.exposition import escape
 from fallow_collector.fit.members import Directory
 from fallow_collector.fleet.fleet import Fleet
+from fallow_collector.health.incident import Incident
 from fallow_collector.idle import phase
 from fallow_collector.idle.engine import Engine
 from fallow_collector.idle.explain import Facts, explain
 from fallow_collector.idle.reasons import names
 from fallow_collector.idle.standing import Standing
 from fallow_collector.keep import row_of_seen
+from fallow_collector.phases import PhaseLog, following
 from fallow_collector.state import State
 from fallow_collector.stores.store import HistoryQuery, Store, StoreError
 from fallow_collector.view import Snapshot, View
@@ -26,6 +29,9 @@ from fallow_proto.dispatch import Cordon
 from fallow_proto.states import Allocation, DeviceClass, Freshness, Phase
 
 EVENTS_SHOWN = 100
+MOMENTS_SHOWN = 50
+DAY_S = 86_400.0
+SOON_S = 300.0  # a node's clock may be ahead of ours by so much
 
 
 class Live:
@@ -44,9 +50,13 @@ class Live:
         cordons_on: Callable[[int], Sequence[Cordon]] = lambda row: (),
         holder_of: Callable[[int], str] = lambda row: "",
         retired: Callable[[str], object] = lambda uuid: None,
+        incidents: Callable[[str, float], Sequence[Incident]] = lambda uuid, wall: (),
+        phases: PhaseLog | None = None,
     ) -> None:
         """directory: of the fleet. cordons_on: what stands on the device of a row. holder_of: who has it, by a
-        lease or as its scheduler says. retired: hears the uuid of a device that is given up, before it is forgotten."""
+        lease or as its scheduler says. retired: hears the uuid of a device that is given up, before it is forgotten.
+        incidents: of a device and its node at a moment (unix seconds). phases: a log that follows the view; None: begin
+        one now."""
         self._fleet = fleet
         self._directory = directory
         self._engine = engine
@@ -58,6 +68,8 @@ class Live:
         self._cordons_on = cordons_on
         self._holder_of = holder_of
         self._retired = retired
+        self._incidents = incidents
+        self._phases = phases or following(view)
         self._order: list[tuple[str, int]] = []
         self._order_revision = -1
 
@@ -89,10 +101,25 @@ class Live:
 
     def device(self, uuid: str) -> api.DeviceDetail:
         row = self._row(uuid)
+        snapshot = self._view.now()
+        now = snapshot.as_of
         return api.DeviceDetail(
-            device=devices.device(self._fleet, self._engine, self._view.now(), row),
+            device=devices.device(self._fleet, self._engine, snapshot, row),
             baseline=devices.baseline(self._fleet, self._engine, row),
             events=[devices.event(event) for event in self._state.events_of(uuid, EVENTS_SHOWN)],
+            incidents=open_incidents(self._incidents(uuid, now)),
+            timeline=self.timeline(uuid, now - DAY_S, now + SOON_S, MOMENTS_SHOWN).items,
+        )
+
+    def timeline(self, uuid: str, start: float, end: float, limit: int) -> api.Page[api.Moment]:
+        row = self._row(uuid)
+        snapshot = self._view.now()
+        events = self._state.events_between(uuid, round(start * 1000), round(end * 1000), limit + 1)
+        moments, following_end = timeline(
+            events, self._incidents(uuid, snapshot.as_of), self._phases.of(row, start, end), start, end, limit
+        )
+        return api.Page(
+            items=moments, next=following_end, as_of=rfc3339(snapshot.as_of), complete=self._phases.since <= start
         )
 
     def explain(self, uuid: str) -> api.Explanation:
@@ -201,7 +228,7 @@ class Live:
         fleet = self._fleet
         since = snapshot.as_of - (snapshot.now - float(fleet.allocated_at[row]))
         return Standing(
-            allocation=phase.ALLOCATIONS[int(fleet.owned(row))],
+            allocation=phase.ALLOCATIONS[snapshot.shown["allocation"][row]],
             ledger=fleet.ledgers[fleet.ledger[row]],
             holder=self._holder_of(row),
             since_ms=round(since * 1000) if np.isfinite(since) else None,

@@ -3,6 +3,7 @@
 F15 and F16 have a second half on the node, in tests/agent/test_false_readings.py.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -268,7 +269,7 @@ def test_f12_a_broken_node_that_fails_one_lease_after_the_other_is_quarantined(c
     centre.node.stays(62, IDLE, IDLE)
     for number in range(3):
         assert centre.phases() == ["idle", "idle"]
-        centre.cordons.failed_fast("n1", f"l{number}", centre.node.now)
+        asyncio.run(centre.cordons.failed_fast("n1", f"l{number}", centre.node.now))
         centre.node.stays(1, IDLE, IDLE)
     centre.node.stays(120, IDLE, IDLE)
     assert centre.phases() == ["cordoned", "cordoned"]
