@@ -62,7 +62,7 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         ('spool.dir = "/var/a\\u0000b"', r"spool.dir = '/var/a\\x00b', expected an absolute path without control"),
         ('readers.run_dir = "run"', "readers.run_dir = 'run', expected an absolute path"),
         ('tls = {ca = "/a", cert = "/b", key = "/\\u0000"}', "tls.key = .* without control characters"),
-        ("readers.enabled = []", r"readers.enabled = \[\], expected one of auto, nvidia, host"),
+        ("readers.enabled = []", r"readers.enabled = \[\], expected one of auto, nvidia, ascend, host"),
         ('interval_s = "1"', "interval_s: Expected `float`, got `str`"),
         ('collector = "collector"', "host and port are needed"),
         ('collector = "http://127.0.0.1:4917"', "collector = 'http://127.0.0.1:4917'"),

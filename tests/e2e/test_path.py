@@ -23,6 +23,8 @@ pytestmark = pytest.mark.server("cc")
 QUICK = ("idle.confirm_s = 3", "idle.confirm_readings = 3")
 FAST = ("interval_s = 0.5", "readers.deadline_s = 1.0")
 FIRST, SECOND = h100(0).uuid, h100(1).uuid
+STUCK = {"nvidia": "stuck", "ascend": "absent", "host": "ok"}
+"""States of the readers while NVIDIA's driver hangs."""
 BUSY = {
     "utilization_percent": 97, "power_milliwatts": 650_250, "memory_used_bytes": 40_000 * MIB,
     "compute_processes": (Process(os.getpid(), 39_000 * MIB),),
@@ -125,7 +127,7 @@ def test_a_driver_that_hangs_takes_its_boards_out_of_the_count_and_nothing_else(
             first = wait_for_phase(collector, FIRST, "unknown")
             assert first.reasons[0] == "reader_stuck"
             assert phase_of(collector, SECOND) == "unknown"
-            assert reader_states(collector) == {"nvidia": "stuck", "host": "ok"}
+            assert reader_states(collector) == STUCK
             host = next(device for device in collector.devices().values() if device.device_class == "general")
             assert host.freshness == "live"
             assert collector.fallow_json("capacity", "--class", "intelligent", status=3)["groups"][0]["idle"] == 0
@@ -135,7 +137,7 @@ def test_a_driver_that_hangs_takes_its_boards_out_of_the_count_and_nothing_else(
             before = nvml.calls()
             assert agent.stop() == 0
             agent.start()
-            until(lambda: reader_states(collector) == {"nvidia": "stuck", "host": "ok"}, "the new agent says so too")
+            until(lambda: reader_states(collector) == STUCK, "the new agent says so too")
             assert stuck.is_running()
             assert nvml.calls() == before
         finally:

@@ -6,6 +6,7 @@ from fallow_agent.readers.reader import Reader
 
 READERS: dict[str, str] = {
     "nvidia": "fallow_agent.readers.nvidia:NvidiaReader",
+    "ascend": "fallow_agent.readers.ascend:AscendReader",
     "host": "fallow_agent.readers.host:HostReader",
 }
 """Name on the wire and in the configuration -> module and class, imported only in the reader's own process."""

@@ -1,4 +1,4 @@
-"""The nvidia reader in a process of its own, which finds the library as any process does: by LD_LIBRARY_PATH.
+"""A reader in a process of its own, which finds the library as any process does: by LD_LIBRARY_PATH.
 
 Run as a script, it is that process: method name and arguments come on standard input, the result or the ReaderError
 goes to standard output.
@@ -10,22 +10,22 @@ import select
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from fallow_agent.readers.nvidia import NvidiaReader
 from fallow_agent.readers.reader import DeviceIdentity, ReaderError, Reading
+from fallow_agent.readers.registry import READERS
 from fallow_proto.metrics import Group
 
 
 class RemoteReader:
     """A Reader whose every call is made in the other process."""
 
-    name = "nvidia"
-
-    def __init__(self, environment: Mapping[str, str], sysfs: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], sysfs: Path, name: str = "nvidia") -> None:
+        self.name = name
         self._process = subprocess.Popen(
-            [sys.executable, __file__, str(sysfs)],
+            [sys.executable, __file__, name, str(sysfs)],
             env={**os.environ, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -74,8 +74,9 @@ class RemoteReader:
         return self.receive()
 
 
-def main(sysfs: Path) -> None:
-    reader = NvidiaReader(sysfs)
+def main(name: str, sysfs: Path) -> None:
+    module, _, attribute = READERS[name].partition(":")
+    reader = getattr(import_module(module), attribute)(sysfs)
     while True:
         try:
             method, arguments = pickle.load(sys.stdin.buffer)
@@ -90,4 +91,4 @@ def main(sysfs: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1], Path(sys.argv[2]))
