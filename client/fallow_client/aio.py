@@ -67,6 +67,12 @@ class AsyncClient:
     async def device(self, uuid: str) -> api.DeviceDetail:
         return await self.ask(calls.device(uuid))
 
+    async def timeline(
+        self, uuid: str, start: str = "-24h", end: str = "now", limit: int | None = None
+    ) -> api.Page[api.Moment]:
+        """Events, incidents and changes of phase of a device, newest first."""
+        return await self.ask(calls.timeline(uuid, start, end, limit))
+
     async def explain(self, uuid: str) -> api.Explanation:
         return await self.ask(calls.explain(uuid))
 

@@ -59,6 +59,14 @@ def device(uuid: str) -> Call[api.DeviceDetail]:
     return Call("GET", f"/api/v1/devices/{quote(uuid, safe='')}", api.DeviceDetail)
 
 
+def timeline(
+    uuid: str, start: str = "-24h", end: str = "now", limit: int | None = None
+) -> Call[api.Page[api.Moment]]:
+    """Times as for history."""
+    query = (("start", start), ("end", end), *_paged(limit, None))
+    return Call("GET", f"/api/v1/devices/{quote(uuid, safe='')}/timeline", api.Page[api.Moment], query)
+
+
 def explain(uuid: str) -> Call[api.Explanation]:
     return Call("GET", f"/api/v1/devices/{quote(uuid, safe='')}/explain", api.Explanation)
 

@@ -72,6 +72,12 @@ class Client:
     def device(self, uuid: str) -> api.DeviceDetail:
         return self.ask(calls.device(uuid))
 
+    def timeline(
+        self, uuid: str, start: str = "-24h", end: str = "now", limit: int | None = None
+    ) -> api.Page[api.Moment]:
+        """Events, incidents and changes of phase of a device, newest first."""
+        return self.ask(calls.timeline(uuid, start, end, limit))
+
     def explain(self, uuid: str) -> api.Explanation:
         return self.ask(calls.explain(uuid))
 

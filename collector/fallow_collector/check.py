@@ -13,6 +13,7 @@ import msgspec
 
 from fallow_collector.api.tokens import Tokens
 from fallow_collector.config import Settings, is_loopback
+from fallow_collector.health.rules import RulesError, load, shipped
 from fallow_collector.inventory import load_inventory
 from fallow_proto.settings import SettingsError, secret
 
@@ -90,6 +91,15 @@ def _inventory(settings: Settings) -> str:
     return f"{len(load_inventory(Path(settings.inventory.file)))} devices declared in {settings.inventory.file}"
 
 
+def _rules(settings: Settings) -> str:
+    if not settings.health.rules:
+        return f"shipped, version {shipped().version}"
+    try:
+        return f"version {load(Path(settings.health.rules)).version} of {settings.health.rules}"
+    except RulesError as error:
+        raise SettingsError(f"[health] rules: {error}") from error
+
+
 def _listen(settings: Settings, listen: str, key: str) -> str:
     host, _, port = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
@@ -128,6 +138,7 @@ _ATTEMPTS: tuple[tuple[str, Callable[[Settings], str]], ...] = (
     ("tls", _tls),
     ("tokens", _tokens),
     ("inventory", _inventory),
+    ("rules", _rules),
     ("grpc", lambda settings: _listen(settings, settings.grpc.listen, "grpc")),
     ("http", lambda settings: _listen(settings, settings.http.listen, "http")),
 )

@@ -62,6 +62,10 @@ class InventorySettings(msgspec.Struct, frozen=True, kw_only=True):
     file: str = ""
 
 
+class HealthSettings(msgspec.Struct, frozen=True, kw_only=True):
+    rules: str = ""
+
+
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["embedded", "influx"] = "embedded"
     embedded: EmbeddedSettings = msgspec.field(default_factory=EmbeddedSettings)
@@ -81,6 +85,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     state: StateSettings = msgspec.field(default_factory=StateSettings)
     inventory: InventorySettings = msgspec.field(default_factory=InventorySettings)
     store: StoreSettings = msgspec.field(default_factory=StoreSettings)
+    health: HealthSettings = msgspec.field(default_factory=HealthSettings)
     idle: IdleSettings = msgspec.field(default_factory=IdleSettings)
 
     def __post_init__(self) -> None:

@@ -2,7 +2,8 @@
 
     agents ══ ingest ──► fleet and judgement ──► writer ──► store
                 ▲ ├────► events ──► state          │
-                │ └────► leases and ledgers        │
+                │ ├────► leases and ledgers        │
+                │ └────► health ──► judgement      │
                 └───────── acknowledgements ◄──────┘
 
 Reports are judged and offered to the writer in micro-batches (`flush`). A stage that fails is logged and counted, and
@@ -50,13 +51,16 @@ class Waiting(NamedTuple):
 
 
 class Heard(Protocol):
-    """Who listens to what agents say of leases and ledgers. now: the collector's monotonic clock."""
+    """Who listens to what agents say of leases, ledgers and events. now: the collector's monotonic clock."""
 
     def hello(self, hello: pb.Hello, now: float) -> None:
         """A node came, or changed; the fleet knows it already, and it can be sent fences."""
 
     def fenced(self, node: str, fences: Sequence[pb.DeviceFence], now: float) -> None:
         """What the node keeps of devices that it was sent fences of."""
+
+    def events(self, rows: Sequence[EventRow]) -> None:
+        """What agents tell, on its way to the state; some of it may come again."""
 
     def ledger(self, node: str, ledger: pb.Ledger, now: float) -> None:
         """All that a scheduler's own daemon has allocated on the node."""
@@ -68,6 +72,8 @@ class Unheard:
     def hello(self, hello: pb.Hello, now: float) -> None: ...
 
     def fenced(self, node: str, fences: Sequence[pb.DeviceFence], now: float) -> None: ...
+
+    def events(self, rows: Sequence[EventRow]) -> None: ...
 
     def ledger(self, node: str, ledger: pb.Ledger, now: float) -> None: ...
 
@@ -97,12 +103,12 @@ class Pipeline:
     def hello(self, hello: pb.Hello, receipt: float, wall: float) -> tuple[str, int]:
         if hello.node in self._queued:
             self.flush(receipt)  # what the node said under its last Hello is judged under that one
-        with self._stage("fleet"):
+        with self.stage("fleet"):
             self._fleet.hello(hello, receipt, wall)
         return self._fleet.judged(hello.node)
 
     def gone(self, node: str, receipt: float) -> None:
-        with self._stage("fleet"):
+        with self.stage("fleet"):
             self._fleet.gone(node, receipt)
 
     def take(
@@ -117,23 +123,27 @@ class Pipeline:
             self.flush((judge or store)[-1].receipt)
 
     def record(self, source: Source, events: Sequence[pb.Event]) -> None:
+        taken = []
         for event in events:
             span = Span(source, event.seq, event.seq)
             if len(self._events) < EVENTS_PENDING:
-                self._events.append((_row(source, event), span))
+                taken.append(_row(source, event))
+                self._events.append((taken[-1], span))
             else:
                 self.streams.dropped([span])
+        with self.stage("health"):
+            self.heard.events(taken)
 
     def greeted(self, hello: pb.Hello, receipt: float) -> None:
-        with self._stage("leases"):
+        with self.stage("leases"):
             self.heard.hello(hello, receipt)
 
     def fenced(self, node: str, fences: Sequence[pb.DeviceFence], receipt: float) -> None:
-        with self._stage("leases"):
+        with self.stage("leases"):
             self.heard.fenced(node, fences, receipt)
 
     def ledger(self, node: str, ledger: pb.Ledger, receipt: float) -> None:
-        with self._stage("ledgers"):
+        with self.stage("ledgers"):
             self.heard.ledger(node, ledger, receipt)
 
     # --- turns ---
@@ -146,7 +156,7 @@ class Pipeline:
         spans, self._spans = self._spans, []
         self._queued.clear()
         if judge:
-            with self._stage("fleet"):
+            with self.stage("fleet"):
                 self._fleet.apply(judge)
                 self.judged += len(judge)
         if store:
@@ -183,7 +193,7 @@ class Pipeline:
     def _offer(self, store: list[Arrival], spans: list[Span], now: float) -> None:
         rows = None
         if self._writer.has_room:
-            with self._stage("writer"):
+            with self.stage("writer"):
                 rows = _rows(store)
             if rows is None:
                 rows, spans = self._sift(store, spans, now)
@@ -199,7 +209,7 @@ class Pipeline:
         kept: list[Span] = []
         for arrival, span in zip(store, spans, strict=True):
             rows = None
-            with self._stage("writer"):
+            with self.stage("writer"):
                 rows = _rows([arrival])
             if rows is None:
                 self.streams.unstorable([span], "the collector cannot turn it into rows; its log says why", now)
@@ -226,7 +236,7 @@ class Pipeline:
         return decode_report
 
     @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> Iterator[None]:
         """One stage's work: its failure is the stage's own."""
         try:
             yield

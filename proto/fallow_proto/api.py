@@ -248,10 +248,50 @@ class Event(msgspec.Struct, kw_only=True):
     source: str | None  # who said so: "nvml", "kernel"; null: the agent or the collector itself
 
 
+class Evidence(msgspec.Struct, kw_only=True):
+    """What an incident rests on."""
+
+    what: str
+    found: str
+    threshold: str | None  # what would be right; null: it is no matter of a number
+    events: list[str]  # node/epoch/id; empty: it was read, and not told
+
+
+class Incident(msgspec.Struct, kw_only=True):
+    """Something that is or was wrong with a device or a node, and one thing to do about it."""
+
+    incident_id: str  # the same after a restart of the collector
+    node: str
+    device: str | None  # null: the node as a whole
+    rule: str
+    severity: str  # "info", "degraded", "failed"
+    action: str  # "none", "restart_app", "reset_device", "restart_node", "inspect_hardware", "contact_vendor"
+    mode: str  # "enforce"; "shadow": it is shown, and changes nothing
+    since: str
+    last: str
+    cleared: str | None  # null: it is open
+    cleared_by: str | None
+    count: int
+    summary: str
+    evidence: list[Evidence]
+
+
+class Moment(msgspec.Struct, kw_only=True):
+    """One line of a timeline; of the last three the one that `kind` names, "cleared" being of an incident."""
+
+    at: str
+    kind: str  # "event" (its last time), "incident" (its beginning), "cleared", "phase"
+    event: Event | None = None
+    incident: Incident | None = None
+    phase: str | None = None
+
+
 class DeviceDetail(msgspec.Struct, kw_only=True):
     device: Device
     baseline: "Baseline"
     events: list[Event]
+    incidents: list[Incident]  # open ones of the device and its node, newest first
+    timeline: list[Moment]  # of the last day, newest first, 50 at most
 
 
 class Baseline(msgspec.Struct, kw_only=True):

@@ -22,6 +22,7 @@ def test_answers_come_as_the_structs_of_the_api(url: str, answers: MemoryAnswers
         assert fallow.capacity() == answers.capacity(Where())  # type: ignore[arg-type]  # the same fields
         assert fallow.device(BUSY) == answers.device(BUSY)
         assert fallow.explain(BUSY) == answers.explain(BUSY)
+        assert fallow.timeline(BUSY, start="-2h", limit=2) == answers.timeline(BUSY, 0.0, 0.0, 2)
         assert fallow.nodes().items == answers.nodes(Where(), 1000, None).items  # type: ignore[arg-type]
         assert list(fallow.all_devices()) == answers.members
         busy = fallow.devices(Where(phase=("unmanaged",))).items[0]

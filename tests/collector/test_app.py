@@ -195,7 +195,7 @@ def test_check_explains_every_key_and_tries_what_can_be_tried(tmp_path: Path) ->
     assert f'grpc.listen = "{program.grpc}"' in done.stdout
     assert "idle.confirm_s = 60.0" in done.stdout
     assert [line.split()[:2] for line in done.stdout.splitlines() if line.startswith("ok ")] == [
-        ["ok", f"{what}:"] for what in ("state", "store", "tls", "tokens", "inventory", "grpc", "http")
+        ["ok", f"{what}:"] for what in ("state", "store", "tls", "tokens", "inventory", "rules", "grpc", "http")
     ]
     assert not (tmp_path / "state").exists(), "a check leaves nothing behind"
 
@@ -203,6 +203,7 @@ def test_check_explains_every_key_and_tries_what_can_be_tried(tmp_path: Path) ->
 @pytest.mark.parametrize(("extra", "told"), [
     ('[tls]\ncert = "none.crt"\nkey = "none.key"\n', "FAIL tls: [tls] cert = 'none.crt'"),
     ('[auth]\ntokens_file = "none.toml"\n', "FAIL tokens: [auth] tokens_file"),
+    ('[health]\nrules = "none.toml"\n', "FAIL rules: [health] rules: none.toml cannot be read"),
     ('[inventory]\nfile = "none.toml"\n', "FAIL inventory: [inventory] file none.toml: cannot be read"),
     ('[store]\nkind = "influx"\n[store.influx]\nurl = "http://127.0.0.1:9"\n', "FAIL store: [store.influx] url"),
 ])

@@ -17,6 +17,7 @@ from fallow_collector.ingest.session import Terms
 from fallow_collector.ingest.streams import Stream
 from fallow_collector.pipeline import EVENTS_PENDING, Pipeline
 from fallow_collector.series import Source
+from fallow_collector.state import EventRow
 from fallow_collector.stores.store import Outcome
 from fallow_collector.writer import Writer
 from fallow_proto.metrics import COLUMN
@@ -344,6 +345,9 @@ class Listener:
 
     def ledger(self, node: str, ledger: pb.Ledger, now: float) -> None:
         self.heard.append(("ledger", node, ledger, now))
+
+    def events(self, rows: Sequence[EventRow]) -> None:
+        self.heard.append(("events", list(rows)))
 
 
 def test_who_listens_hears_of_hellos_fences_and_ledgers_and_reaches_the_node_after_its_welcome() -> None:

@@ -74,9 +74,37 @@ def detail(answer: api.DeviceDetail) -> Iterator[RenderableType]:
         yield Text(f"not known: {', '.join(unknown)}")
     yield Text("")
     yield from baseline(answer.baseline)
-    for event in answer.events:
-        times = f"{event.count} times, last" if event.count > 1 else "at"
-        yield Text(f"event {plain(event.kind)} {times} {moment(event.last)}: {plain(event.message)}")
+    for incident in answer.incidents:
+        yield Text("")
+        yield from _incident(incident)
+    if answer.timeline:
+        yield Text("")
+        made = table("at", "what", "")
+        for line in answer.timeline:
+            add(made, (moment(line.at), plain(line.kind), _told(line)))
+        yield made
+
+
+def _incident(one: api.Incident) -> Iterator[RenderableType]:
+    """What is wrong, since when, on what evidence, and what to do about it."""
+    where = "" if one.device is not None else f" on node {plain(one.node)}"
+    shadow = "" if one.mode == "enforce" else f", {plain(one.mode)}: it changes nothing"
+    yield Text(f"{plain(one.severity)}{where}: {plain(one.summary)} (rule {plain(one.rule)}{shadow})")
+    yield Text(f"  since {moment(one.since)}, last {moment(one.last)}, {one.count} times")
+    yield Text(f"  suggested action: {plain(one.action)}")
+    for evidence in one.evidence:
+        expected = f", expected {plain(evidence.threshold)}" if evidence.threshold is not None else ""
+        yield Text(f"  {plain(evidence.what)}: {plain(evidence.found)}{expected}")
+
+
+def _told(one: api.Moment) -> str:
+    if one.event is not None:
+        times = f"{one.event.count} times: " if one.event.count > 1 else ""
+        return f"{plain(one.event.kind)}: {times}{plain(one.event.message)}"
+    if one.incident is not None:
+        by = f" ({plain(one.incident.cleared_by)})" if one.kind == "cleared" else f", {plain(one.incident.severity)}"
+        return f"{plain(one.incident.summary)}{by}"
+    return plain(one.phase)
 
 
 def baseline(answer: api.Baseline) -> Iterator[RenderableType]:

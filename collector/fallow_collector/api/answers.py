@@ -52,6 +52,9 @@ class Answers(Protocol):
 
     def explain(self, uuid: str) -> api.Explanation: ...
 
+    def timeline(self, uuid: str, start: float, end: float, limit: int) -> api.Page[api.Moment]:
+        """Newest first, from start to before end (unix seconds). complete: changes of phase are known from start on."""
+
     def nodes(self, where: Where, limit: int, cursor: str | None) -> api.Page[api.Node]:
         """Sorted by name."""
 

@@ -33,7 +33,7 @@ MAX_BODY_BYTES = 32 * 2**20  # a declaration of some 200,000 devices
 HISTORY_THREADS = 2  # so many slow questions to the store at once; more of them wait
 
 ROUTES = (
-    fleet.capacity, fleet.totals, fleet.devices, fleet.device, fleet.explain, fleet.nodes,
+    fleet.capacity, fleet.totals, fleet.devices, fleet.device, fleet.explain, fleet.timeline, fleet.nodes,
     history.history,
     inventory.declare, inventory.retire, inventory.accept_baseline,
     scrape.metrics, scrape.device_metrics, scrape.healthz, scrape.readyz,

@@ -1,5 +1,7 @@
 """Routes that read the live state: capacity, devices, nodes, and why a device is in its phase."""
 
+import time
+
 from litestar import get
 from litestar.params import FromPath
 
@@ -9,6 +11,7 @@ from fallow_collector.api.parameters import (
     DEFAULT_LIMIT,
     Classes,
     Cursor,
+    End,
     FromAnswers,
     Limit,
     Models,
@@ -17,10 +20,11 @@ from fallow_collector.api.parameters import (
     PrecisionOfTotals,
     PrecisionsShown,
     Sites,
+    Start,
     TotalKeys,
     Vendors,
 )
-from fallow_collector.api.query import CLASSES, PHASES, known, words
+from fallow_collector.api.query import CLASSES, PHASES, known, span, words
 from fallow_proto import api
 from fallow_proto.catalogue import PRECISIONS
 
@@ -94,6 +98,19 @@ def device(answers: FromAnswers, uuid: FromPath[str]) -> api.DeviceDetail:
 def explain(answers: FromAnswers, uuid: FromPath[str]) -> api.Explanation:
     """Every rule that was asked: what was found, what is expected, since when, and what would have to happen."""
     return answers.explain(uuid)
+
+
+@get(
+    "/api/v1/devices/{uuid:str}/timeline", operation_id="timeline", summary="What a device went through",
+    sync_to_thread=False, responses=errors(400, 404),
+)
+def timeline(
+    answers: FromAnswers, uuid: FromPath[str], start: Start = "-24h", end: End = "now", limit: Limit = DEFAULT_LIMIT,
+) -> api.Page[api.Moment]:
+    """Events, incidents and changes of phase, newest first. `next` is the `end` of the page that follows. Incidents
+    reach a day back; changes of phase are in memory, and `complete` says whether they reach back to `start`."""
+    first, last, _ = span(start, end, "0", time.time())
+    return answers.timeline(uuid, first, last, limit)
 
 
 @get("/api/v1/nodes", operation_id="nodes", summary="Nodes", sync_to_thread=False, responses=errors(400))

@@ -16,6 +16,16 @@ AS_OF = "2026-03-01T12:00:00.250Z"
 SINCE = "2026-03-01T11:30:00.000Z"
 GIB = 2.0**30
 
+INCIDENT = api.Incident(
+    incident_id="5f3a9c0d21e84b67", node="gpu-01", device=None, rule="sxid 20034", severity="failed",
+    action="restart_node", mode="enforce", since="2026-03-01T10:15:00.000Z", last="2026-03-01T10:15:02.500Z",
+    cleared=None, cleared_by=None, count=3, summary="SXid 20034: LTSSM fault up",
+    evidence=[api.Evidence(
+        what="SXid 20034: LTSSM fault up", found="3 times: Fatal, Link 30 LTSSM Fault Up", threshold=None,
+        events=["gpu-01/b7c1/e2"],
+    )],
+)
+
 COUNTED_AS = {
     "idle": "idle", "verifying": "verifying", "unmanaged": "unmanaged", "reserved": "reserved", "leased": "leased",
     "releasing": "releasing",
@@ -124,7 +134,20 @@ class MemoryAnswers:
             id="e1", node=one.node, device=uuid, kind="device_appeared", count=3, first=SINCE, last=AS_OF,
             message="the driver was loaded again", code=None, source=None,
         )
-        return api.DeviceDetail(device=one, baseline=self._baseline(uuid, "learned"), events=[event])
+        return api.DeviceDetail(
+            device=one, baseline=self._baseline(uuid, "learned"), events=[event], incidents=[INCIDENT],
+            timeline=[
+                api.Moment(at=AS_OF, kind="event", event=event), api.Moment(at=SINCE, kind="phase", phase=one.phase),
+                api.Moment(at=INCIDENT.since, kind="incident", incident=INCIDENT),
+            ],
+        )
+
+    def timeline(self, uuid: str, start: float, end: float, limit: int) -> api.Page[api.Moment]:
+        moments = self.device(uuid).timeline
+        return api.Page(
+            items=moments[:limit], next=moments[limit - 1].at if len(moments) > limit else None, as_of=AS_OF,
+            complete=False,
+        )
 
     def explain(self, uuid: str) -> api.Explanation:
         one = self._find(uuid)

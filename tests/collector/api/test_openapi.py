@@ -26,6 +26,8 @@ def document(http: httpx.Client) -> dict[str, Any]:
     ("get", "/api/v1/devices/{uuid}", f"/api/v1/devices/{BUSY}", None, 200),
     ("get", "/api/v1/devices/{uuid}", "/api/v1/devices/none", None, 404),
     ("get", "/api/v1/devices/{uuid}/explain", f"/api/v1/devices/{GONE}/explain", None, 200),
+    ("get", "/api/v1/devices/{uuid}/timeline", f"/api/v1/devices/{BUSY}/timeline?start=-1h&limit=1", None, 200),
+    ("get", "/api/v1/devices/{uuid}/timeline", f"/api/v1/devices/{BUSY}/timeline?start=now", None, 400),
     ("get", "/api/v1/nodes", "/api/v1/nodes", None, 200),
     ("get", "/api/v1/history", f"/api/v1/history?uuid={BUSY}&columns=power_watts", None, 200),
     ("get", "/api/v1/history", f"/api/v1/history?uuid={BUSY}&columns=x", None, 400),
@@ -73,6 +75,6 @@ def test_every_parameter_is_documented_and_no_other_is_taken(http: httpx.Client,
 
 def test_every_route_names_itself_and_says_what_it_does(document: dict[str, Any]) -> None:
     operations = [operation for item in document["paths"].values() for operation in item.values()]
-    assert len({operation["operationId"] for operation in operations}) == len(operations) == 14
+    assert len({operation["operationId"] for operation in operations}) == len(operations) == 15
     assert all(operation["summary"] and operation["description"] for operation in operations)
     assert document["openapi"].startswith("3.1")
