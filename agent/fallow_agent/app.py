@@ -17,10 +17,12 @@ from fallow_agent.kubelet import EVERY_S, Kubelet
 from fallow_agent.logs import line
 from fallow_agent.readers.kernel_log import KernelLog, Position
 from fallow_agent.readers.kernel_nvidia import told
+from fallow_agent.readers.pci_bus import accelerators
 from fallow_agent.ring import Ring
 from fallow_agent.sampling import Sampling, boot_clock
 from fallow_agent.spool.spool import Spool
 from fallow_agent.spool.thread import Committed, SpoolThread
+from fallow_agent.unread import unread
 from fallow_agent.uplink import words as w
 from fallow_agent.uplink.backoff import Backoff
 from fallow_agent.uplink.channel import Channel
@@ -32,6 +34,7 @@ from fallow_proto.v1 import telemetry_pb2 as pb
 log = logging.getLogger(__name__)
 
 SPOOL_STOP_S = 4.0
+SYSFS = Path("/sys")
 _HOUR_MS = 3_600_000
 _TROUBLE = frozenset({
     EventKind.READER_FAILED, EventKind.READER_STUCK, EventKind.DEVICE_VANISHED, EventKind.SPOOL_DROPPED,
@@ -192,6 +195,8 @@ class Agent:
     def _inventory(self) -> None:
         devices = self._sampling.devices()
         self._fences.show(devices)
+        if self._sampling.settled:  # before that, a reader may be about to name what is on the bus
+            devices += unread(accelerators(SYSFS), devices, self._settings.node_name)
         self._tell(w.Inventoried(devices, self._sampling.readers(self._epoch.time_ms)))
 
     async def _ask_kubelet(self, kubelet: Kubelet) -> None:

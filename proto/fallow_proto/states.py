@@ -69,10 +69,16 @@ class Confidence(StrEnum):
 
 
 class Condition(StrEnum):
-    """What makes a device unusable though it is there and answers (Device.conditions on the wire)."""
+    """What makes a device unusable though it is there (Device.conditions on the wire)."""
 
     COMPUTE_PROHIBITED = "compute_prohibited"
     MODE_CHANGE_PENDING = "mode_change_pending"  # MIG or ECC differs after the next reset
+    UNREAD = "unread"  # on the PCI bus, and no reader claims it
+    PASSTHROUGH = "passthrough"  # it belongs to a virtual machine (vfio-pci)
+
+
+NEVER_READ = frozenset({Condition.UNREAD, Condition.PASSTHROUGH})
+"""Conditions under which nothing is known of a device but that it is there, and no reading is to be waited for."""
 
 
 class EventKind(StrEnum):

@@ -100,4 +100,4 @@ def _functions(sysfs: Path) -> Iterator[tuple[PciFunction, int, int, int, bool]]
             continue
         link = folder / "driver"
         driver = link.resolve().name if link.is_symlink() else ""
-        yield PciFunction(folder.name, driver), vendor_id, device_id, pci_class >> 8, (folder / "physfn").exists()
+        yield PciFunction(folder.name, driver), vendor_id, device_id, pci_class >> 8, (folder / "physfn").is_symlink()

@@ -151,8 +151,17 @@ class Fleet(Roster):
         return offsets[inverse]
 
     def age_s(self, now: float) -> NDArray[np.float64]:
-        """Seconds since each device's newest reading, delay in the wire included; inf: none yet."""
-        return np.maximum(now - self.seen_at[: self.count], 0.0)
+        """Seconds since each device's newest reading, delay in the wire included; inf: none yet.
+
+        Of a device that no reader reads: since the newest one of its node.
+        """
+        seen_at, unread = self.seen_at[: self.count], self.unread[: self.count]
+        if unread.any():
+            owner = self.owner[: self.count]
+            of_node = np.full(len(self.nodes) + 1, -np.inf)  # the last: nobody's
+            np.maximum.at(of_node, owner, seen_at)
+            seen_at = np.where(unread, of_node[owner], seen_at)
+        return np.maximum(now - seen_at, 0.0)
 
     def current(self) -> NDArray[np.float64]:
         """float64[count, metrics] of what counted at each device's newest reading."""

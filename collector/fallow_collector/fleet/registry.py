@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from fallow_proto.states import NEVER_READ
 from fallow_proto.v1 import telemetry_pb2 as pb
 
 
@@ -30,6 +31,11 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     def judged_under(self) -> str:
         """What a baseline and a confirmation window hold under; a change of it starts both anew."""
         return "|".join((self.vendor, self.model, self.driver_version, self.mode))
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether nothing is known of it but that it is there."""
+        return not NEVER_READ.isdisjoint(self.conditions)
 
 
 def identity_of(device: pb.Device) -> Identity:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from fallow_collector.fleet.registry import Identity, Node, ReaderState, Seen, identity_of
@@ -41,9 +42,10 @@ class Registrar(Protocol):
 class Roster:
     """Rows below `count` are in use unless not `alive`.
 
-    host: bool, a host's CPUs. owner, parent, group: int32, the node's number, the parent's row (NOBODY: none), position
-    in `groups`. values: float64[capacity, metrics], NaN unknown, good until the agent's stamp good_until_ms. seen_at:
-    float64, when by the collector's clock the newest fast reading would have come in without delay, −inf: none.
+    host: bool, a host's CPUs. unread: bool, of which no reading comes. owner, parent, group: int32, the node's number,
+    the parent's row (NOBODY: none), position in `groups`. values: float64[capacity, metrics], NaN unknown, good until
+    the agent's stamp good_until_ms. seen_at: float64, when by the collector's clock the newest fast reading would have
+    come in without delay, −inf: none.
 
     allocation, imported, service: uint8, positions in the axes of idle.phase: what our own leases say, what the
     scheduler that owns the device says, and what operators say. verdict: uint8, what the rules of health say, a
@@ -141,11 +143,14 @@ class Roster:
         self.unusable_readers += node.unusable_readers
         node.spool_pending = sum(r.hi - r.lo + 1 for e in hello.spooled for r in e.ranges)
         gone = set(node.rows)
-        node.rows = [self._place(node, identity_of(device)) for device in hello.devices]
+        node.rows = [self._place(node, self._known(node, identity_of(device))) for device in hello.devices]
+        read = {self.identities[row].pci_bus_id for row in node.rows if not self.unread[row]}
         for row in gone.difference(node.rows):
             if self.owner[row] == node.number:
                 self.present[row] = False
-                self.changed.add(row)
+                self._note_change(row)
+                if self.unread[row] and self.identities[row].pci_bus_id in read:
+                    self.retire(row)  # it is a device with a name now
         for row in node.rows:
             self.parent[row] = self._row.get(self.identities[row].parent, NOBODY)
         self.greeted.add(node.number)
@@ -218,8 +223,7 @@ class Roster:
                 self._registrar.forget(row)
             self.values[row] = np.nan
             self.seen_at[row] = -np.inf
-        if before != identity or moved or not self.present[row]:
-            self.changed.add(row)
+        altered = before != identity or moved or not self.present[row]
         self.who_revision += before != identity or moved
         if not self.present[row]:
             self.last_ms[row] = -1  # it was away: its next reading follows on none
@@ -228,11 +232,29 @@ class Roster:
         self.present[row] = True
         self._identify(row)
         self._regroup(row)
+        if altered:
+            self._note_change(row)
         return row
+
+    def _known(self, node: Node, identity: Identity) -> Identity:
+        """Under the name that a reader gave it, when it is a device of the node that is on the bus and unread now."""
+        if not identity.is_unread or identity.uuid in self._row:
+            return identity
+        for row in np.flatnonzero((self.owner == node.number) & self.alive).tolist():
+            before = self.identities[row]
+            if (before.pci_bus_id, before.vendor) == (identity.pci_bus_id, identity.vendor) and not before.parent:
+                return structs.replace(before, conditions=identity.conditions)
+        return identity
+
+    def _note_change(self, row: int) -> None:
+        """Of what was never read nothing is kept: whoever sees it on the bus says so again."""
+        if not self.unread[row] or np.isfinite(self.seen_at[row]):
+            self.changed.add(row)
 
     def _identify(self, row: int) -> None:
         identity = self.identities[row]
         self.host[row] = identity.device_class == "general"
+        self.unread[row] = identity.is_unread
         self._registrar.identify(
             row, frozenset(identity.unsupported), identity.conditions, bool(self.host[row]),
             identity.vendor, identity.model, bool(identity.parent or identity.partition_profile),
@@ -278,6 +300,7 @@ class Roster:
     present: NDArray[np.bool_]
     declared: NDArray[np.bool_]
     host: NDArray[np.bool_]
+    unread: NDArray[np.bool_]
     owner: NDArray[np.int32]
     parent: NDArray[np.int32]
     group: NDArray[np.int32]
@@ -299,6 +322,7 @@ ARRAYS: tuple[tuple[str, str, int, float], ...] = (
     ("present", "?", 0, False),
     ("declared", "?", 0, False),
     ("host", "?", 0, False),
+    ("unread", "?", 0, False),
     ("owner", "i4", 0, -1),
     ("parent", "i4", 0, -1),
     ("group", "i4", 0, 0),

@@ -15,6 +15,7 @@ from fallow_collector.idle.reasons import NONE
 from fallow_collector.idle.settings import IdleSettings, Thresholds, overrides
 from fallow_collector.idle.state import BIT, FRESH, NEVER, RECORD, STATE, BaseSource, FloorSource, Reading
 from fallow_proto.catalogue import find
+from fallow_proto.states import NEVER_READ, Health
 
 
 class Learned(NamedTuple):
@@ -71,6 +72,8 @@ class Engine:
         self._conditions[row] = np.bitwise_or.reduce(
             [NONE, *(REASON.get(name, REASON["compute_prohibited"]) for name in conditions)]
         )
+        if not NEVER_READ.isdisjoint(conditions):
+            self._judge_unread(row)
         self._host[row] = host
         self._number[row] = self._model_number.get(model, 0)
         # A partition draws and holds a part of what the catalogue says of the whole.
@@ -78,6 +81,13 @@ class Engine:
         own = self.overridden(row)
         self._idle_power[row] = nan if chip is None or "idle_power_max_ratio" in own else chip.idle_power_max_watts
         self._base_memory[row] = nan if chip is None or "base_memory_max_ratio" in own else chip.base_memory_max_bytes
+
+    def _judge_unread(self, row: int) -> None:
+        """No reading will come: what the device's conditions say is all there is to say."""
+        self.state["health"][row] = phase.HEALTHS.index(Health.UNKNOWN)
+        self.state["occupancy"][row] = phase.UNKNOWN
+        self.state["reasons"][row] = self._conditions[row]
+        self.restart(np.array([row]))
 
     def forget(self, row: int) -> None:
         """Judge a row from nothing: a new device, driver or mode."""

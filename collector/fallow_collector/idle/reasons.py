@@ -43,6 +43,9 @@ REASONS: tuple[Reason, ...] = (
     Reason("read_failed", "reading the device failed", "the next reading succeeds"),
     Reason("compute_prohibited", "its compute mode lets no process use it", "set its compute mode to default"),
     Reason("mode_change_pending", "a change of its mode waits for a reset", "reset the device"),
+    Reason("unread", "it is on the PCI bus, and no reader of the agent claims it",
+           "the agent reads it: `fallow-agent --doctor` on its node says what is missing"),
+    Reason("passthrough", "it belongs to a virtual machine (vfio-pci)", "the machine gives it back"),
     # The evidence
     Reason("witness_missing", "something that must be known was not read: memory always, and what was read before "
            "under this driver", "the missing value is read again"),
