@@ -49,6 +49,8 @@ class Metric:
 
 _TIB = 2.0**40
 _COUNTER = Kind.COUNTER
+_COUNTED = 1e12
+"""No device outlives so many errors: drivers give 1.4e14, 9.2e18 and the like for "not available"."""
 
 METRICS: tuple[Metric, ...] = (
     # Activity
@@ -114,6 +116,107 @@ METRICS: tuple[Metric, ...] = (
     ),
     # Limits and modes that change seldom
     Metric("power_limit_watts", "Power it may draw.", group=Group.MEDIUM, high=20_000.0, otel="hw.power.limit"),
+    Metric(
+        "power_limit_default_watts", "The power limit that it starts with.", group=Group.SLOW, high=20_000.0,
+        otel="hw.power.limit",
+    ),
+    Metric("persistence_mode", "1: the driver stays loaded without clients.", group=Group.SLOW, high=1.0),
+    # Margins of heat
+    Metric(
+        "temperature_margin_celsius", "How much hotter the chip may get before it is slowed down.",
+        group=Group.MEDIUM, fold=Fold.MIN, low=-150.0, high=200.0, otel="hw.temperature.limit",
+    ),
+    Metric(
+        "temperature_slowdown_celsius", "Temperature of the chip at which its hardware slows it down.",
+        group=Group.SLOW, high=200.0, otel="hw.temperature.limit",
+    ),
+    Metric(
+        "throttle_brake_seconds_total", "Time held back by the power brake, which the power supply pulls.",
+        kind=_COUNTER, group=Group.MEDIUM,
+    ),
+    # Memory errors. Corrected ones did no harm; since the driver was loaded, and over the device's life.
+    Metric(
+        "ecc_corrected_total", "Memory errors corrected since the driver was loaded.",
+        kind=_COUNTER, group=Group.MEDIUM, high=_COUNTED, otel="hw.errors",
+    ),
+    Metric(
+        "ecc_uncorrected_total", "Memory errors not corrected since the driver was loaded.",
+        kind=_COUNTER, group=Group.MEDIUM, high=_COUNTED, otel="hw.errors",
+    ),
+    Metric(
+        "ecc_corrected_lifetime_total", "Memory errors corrected in the device's life.",
+        kind=_COUNTER, group=Group.SLOW, high=_COUNTED, otel="hw.errors",
+    ),
+    Metric(
+        "ecc_uncorrected_lifetime_total", "Memory errors not corrected in the device's life.",
+        kind=_COUNTER, group=Group.SLOW, high=_COUNTED, otel="hw.errors",
+    ),
+    Metric(
+        "remapped_rows_corrected", "Rows of memory replaced by spare ones for corrected errors.",
+        group=Group.SLOW, fold=Fold.MAX, high=1e6,
+    ),
+    Metric(
+        "remapped_rows_uncorrected", "Rows of memory replaced by spare ones for uncorrected errors.",
+        group=Group.SLOW, fold=Fold.MAX, high=1e6,
+    ),
+    Metric(
+        "remap_pending", "1: rows wait to be replaced until the device is reset.",
+        group=Group.SLOW, fold=Fold.MAX, high=1.0,
+    ),
+    Metric(
+        "remap_failed", "1: a row could not be replaced.", group=Group.SLOW, fold=Fold.MAX, high=1.0,
+    ),
+    Metric(
+        "retired_pages_corrected", "Pages of memory given up for corrected errors (boards without spare rows).",
+        group=Group.SLOW, fold=Fold.MAX, high=1e6,
+    ),
+    Metric(
+        "retired_pages_uncorrected", "Pages of memory given up for uncorrected errors (boards without spare rows).",
+        group=Group.SLOW, fold=Fold.MAX, high=1e6,
+    ),
+    Metric(
+        "retirement_pending", "1: pages wait to be given up until the driver is loaded again.",
+        group=Group.SLOW, fold=Fold.MAX, high=1.0,
+    ),
+    # Links in depth
+    Metric(
+        "pcie_generation", "Generation of PCIe in use; idle devices may lower it.", group=Group.MEDIUM, fold=Fold.MAX,
+        high=16.0,
+    ),
+    Metric(
+        "pcie_lanes", "PCIe lanes in use; idle devices may lower them.", group=Group.MEDIUM, fold=Fold.MAX, high=32.0,
+    ),
+    Metric("pcie_generation_limit", "Generation of PCIe that device and slot allow.", group=Group.SLOW, high=16.0),
+    Metric("pcie_lanes_limit", "PCIe lanes that device and slot allow.", group=Group.SLOW, high=32.0),
+    Metric("links", "Links to other devices that it has.", group=Group.MEDIUM, high=1_024.0),
+    Metric(
+        "links_inactive", "Of these, the ones that carry no traffic.",
+        group=Group.MEDIUM, fold=Fold.MAX, high=1_024.0, otel="hw.network.up",
+    ),
+    Metric(
+        "link_crc_errors_total", "Checksum errors on links, all together.",
+        kind=_COUNTER, group=Group.SLOW, high=_COUNTED, otel="hw.errors",
+    ),
+    Metric(
+        "link_replays_total", "Packets sent again over links, all together.",
+        kind=_COUNTER, group=Group.SLOW, high=_COUNTED, otel="hw.errors",
+    ),
+    Metric(
+        "link_recoveries_total", "Times that a link had to recover, all together.",
+        kind=_COUNTER, group=Group.SLOW, high=_COUNTED, otel="hw.errors",
+    ),
+    Metric(
+        "link_receive_errors_total", "Packets received with errors over links, all together (NVLink 5).",
+        kind=_COUNTER, group=Group.SLOW, high=_COUNTED, otel="hw.errors",
+    ),
+    Metric(
+        "fabric_state", "Joining the fabric of links: 0 there is none, 1 not begun, 2 under way, 3 completed (nvml.h).",
+        group=Group.MEDIUM, fold=Fold.MIN, high=3.0,
+    ),
+    Metric(
+        "fabric_health_mask", "What troubles the fabric, some bits each (nvml.h, NVML_GPU_FABRIC_HEALTH_MASK_…).",
+        group=Group.MEDIUM, high=65_535.0,
+    ),
     # A host's CPUs
     Metric("cpu_cores", "Logical CPUs of the host.", high=65_536.0, otel="system.cpu.logical.count"),
     Metric(

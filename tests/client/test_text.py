@@ -41,7 +41,14 @@ def test_a_metric_is_shown_in_the_unit_that_its_label_names(name: str, value: fl
 
 def test_every_metric_that_ends_in_a_unit_is_shown_in_one() -> None:
     bare = [one.name for one in METRICS if not unit_of(one.name).ending]
-    assert bare == ["processes", "processes_exempt", "recovery_action", "job_processes"]
+    assert bare == [
+        "processes", "processes_exempt", "recovery_action",
+        "persistence_mode", "remapped_rows_corrected", "remapped_rows_uncorrected", "remap_pending", "remap_failed",
+        "retired_pages_corrected", "retired_pages_uncorrected", "retirement_pending", "pcie_generation",
+        "pcie_lanes", "pcie_generation_limit", "pcie_lanes_limit", "links", "links_inactive", "fabric_state",
+        "fabric_health_mask",
+        "job_processes",
+    ]
 
 
 def test_text_from_elsewhere_commands_no_terminal() -> None:

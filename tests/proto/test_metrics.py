@@ -5,7 +5,12 @@ import re
 from fallow_proto.metrics import COLUMN, METRICS, NAMES, Kind
 
 UNITS = ("_ratio", "_bytes", "_watts", "_celsius", "_hertz", "_cores", "_action")
-COUNTS = ("processes", "processes_exempt", "job_processes")
+COUNTS = (
+    "processes", "processes_exempt", "job_processes",
+    "persistence_mode", "remapped_rows_corrected", "remapped_rows_uncorrected", "remap_pending", "remap_failed",
+    "retired_pages_corrected", "retired_pages_uncorrected", "retirement_pending", "pcie_generation", "pcie_lanes",
+    "pcie_generation_limit", "pcie_lanes_limit", "links", "links_inactive", "fabric_state", "fabric_health_mask",
+)
 
 
 def test_names_are_unique_and_in_the_order_of_the_columns() -> None:

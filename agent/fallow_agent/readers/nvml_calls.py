@@ -1,118 +1,18 @@
-"""What is asked of NVML, and in which order: the calls of one device at one tick, as few as there can be.
+"""What is asked of NVML beside field values: the calls of one device at one tick, as few as there can be.
 
 Every call may raise pynvml.NVMLError; nvml_device.py judges its code.
 """
 
 import ctypes
-from collections.abc import Callable, Iterable, Mapping
-from struct import Struct
-from typing import Any, NamedTuple
 
 import pynvml as nvml
 
-from fallow_agent.readers.nvml_values import (
-    FIELDS,
-    ROWS,
-    UNSUPPORTED,
-    Answer,
-    FieldId,
-    choose,
-    failure_of,
-    known,
-    memory_in_use,
-    merge,
-    settle,
-)
+from fallow_agent.readers.nvml_fields import Call, Handle, Told, check, function
+from fallow_agent.readers.nvml_links import LINK_METRICS
+from fallow_agent.readers.nvml_values import ROWS, UNSUPPORTED, known, memory_in_use, merge
 from fallow_agent.readers.reader import Process
 
-Handle = Any  # pynvml's c_nvmlDevice_t
-
-# nvmlFieldValue_t and the members of its nvmlValue_t, as nvml.h has them. The binding's own structures cost 50 µs a
-# device and second, most of it in Python code that runs at each access of a member.
-_FIELD_VALUE = Struct("@IIqqII8s")  # fieldId, scopeId, timestamp, latencyUsec, valueType, nvmlReturn, value
-_VALUES = {
-    nvml.NVML_VALUE_TYPE_DOUBLE: Struct("@d"),
-    nvml.NVML_VALUE_TYPE_UNSIGNED_INT: Struct("@I"),
-    nvml.NVML_VALUE_TYPE_UNSIGNED_LONG: Struct("@L"),
-    nvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: Struct("@Q"),
-    nvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: Struct("@q"),
-    nvml.NVML_VALUE_TYPE_SIGNED_INT: Struct("@i"),
-    nvml.NVML_VALUE_TYPE_UNSIGNED_SHORT: Struct("@H"),
-}
 _MHZ = 1e6
-
-
-class Told(NamedTuple):
-    values: Mapping[str, float]
-    processes: tuple[Process, ...] = ()
-
-
-class Call(NamedTuple):
-    """What one question may give; asked, it tells or raises NVMLError."""
-
-    metrics: tuple[str, ...]
-    ask: Callable[[Handle], Told]
-
-
-def fields_of(handle: Handle) -> Call:
-    """All field values that the device's driver knows, in one call."""
-    try:
-        answers = FieldValues(FIELDS).ask(handle)
-    except nvml.NVMLError as error:
-        answers = dict.fromkeys(FIELDS, Answer(error.value))
-    rows = choose(ROWS, answers)
-    fields = FieldValues([field for row in rows for field in row.alternatives[0]])
-
-    def ask(handle: Handle) -> Told:
-        answers = fields.ask(handle)
-        values = settle(rows, answers)
-        failure = failure_of((answer.code for answer in answers.values()), partial=bool(values))
-        if failure is not None:
-            raise nvml.NVMLError(failure)
-        return Told(values)
-
-    return Call(tuple(row.metric for row in rows), ask)
-
-
-class FieldValues:
-    """Several field values of a device in one call."""
-
-    def __init__(self, fields: Iterable[FieldId]) -> None:
-        self._fields = tuple(fields)
-        # What the driver leaves as it was is a value that it did not give.
-        self._question = b"".join(
-            _FIELD_VALUE.pack(field, scope, 0, 0, 0, nvml.NVML_ERROR_UNKNOWN, b"") for field, scope in self._fields
-        )
-
-    def ask(self, handle: Handle) -> dict[FieldId, Answer]:
-        values = ctypes.create_string_buffer(self._question, len(self._question))
-        _check(_function("nvmlDeviceGetFieldValues")(handle, len(self._fields), values))
-        return {
-            field: _answer(kind, code, value)
-            for field, (_, _, _, _, kind, code, value) in zip(
-                self._fields, _FIELD_VALUE.iter_unpack(values), strict=True
-            )
-        }
-
-
-def _answer(kind: int, code: int, value: bytes) -> Answer:
-    member = _VALUES.get(kind)
-    if code != nvml.NVML_SUCCESS or member is None:
-        return Answer(code)
-    return Answer(code, member.unpack_from(value)[0])
-
-
-def _function(name: str) -> Any:
-    """Of the library that the binding has loaded. Raises NVMLError where the library is older than it."""
-    try:
-        return getattr(nvml.nvmlLib, name)
-    except AttributeError:
-        raise nvml.NVMLError(nvml.NVML_ERROR_FUNCTION_NOT_FOUND) from None
-
-
-def _check(code: int) -> None:
-    if code != nvml.NVML_SUCCESS:
-        raise nvml.NVMLError(code)
 
 
 def _utilization(handle: Handle) -> Told:
@@ -151,6 +51,41 @@ def _power_limit(handle: Handle) -> Told:
     return Told(known("power_limit_watts", nvml.nvmlDeviceGetEnforcedPowerLimit(handle), 1e-3))
 
 
+def _temperature_margin(handle: Handle) -> Told:
+    return Told(known("temperature_margin_celsius", nvml.nvmlDeviceGetMarginTemperature(handle)))
+
+
+def _temperature_slowdown(handle: Handle) -> Told:
+    threshold = nvml.nvmlDeviceGetTemperatureThreshold(handle, nvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN)
+    return Told(known("temperature_slowdown_celsius", threshold))
+
+
+def _persistence_mode(handle: Handle) -> Told:
+    return Told(known("persistence_mode", nvml.nvmlDeviceGetPersistenceMode(handle)))
+
+
+def _pcie_generation(handle: Handle) -> Told:
+    return Told(known("pcie_generation", nvml.nvmlDeviceGetCurrPcieLinkGeneration(handle)))
+
+
+def _pcie_lanes(handle: Handle) -> Told:
+    return Told(known("pcie_lanes", nvml.nvmlDeviceGetCurrPcieLinkWidth(handle)))
+
+
+def _pcie_generation_limit(handle: Handle) -> Told:
+    return Told(known("pcie_generation_limit", nvml.nvmlDeviceGetMaxPcieLinkGeneration(handle)))
+
+
+def _pcie_lanes_limit(handle: Handle) -> Told:
+    return Told(known("pcie_lanes_limit", nvml.nvmlDeviceGetMaxPcieLinkWidth(handle)))
+
+
+def _fabric(handle: Handle) -> Told:
+    info = nvml.c_nvmlGpuFabricInfo_v2_t()
+    nvml.nvmlDeviceGetGpuFabricInfoV(handle, ctypes.byref(info))
+    return Told(known("fabric_state", info.state) | known("fabric_health_mask", info.healthMask))
+
+
 CALLS: tuple[Call, ...] = (
     Call(("utilization_ratio", "memory_bandwidth_active_ratio"), _utilization),
     Call(("memory_usage_bytes", "memory_limit_bytes"), _memory),
@@ -159,10 +94,20 @@ CALLS: tuple[Call, ...] = (
     Call(("clock_hertz",), _clock),
     Call(("memory_clock_hertz",), _memory_clock),
     Call(("power_limit_watts",), _power_limit),
+    Call(("temperature_margin_celsius",), _temperature_margin),
+    Call(("pcie_generation",), _pcie_generation),
+    Call(("pcie_lanes",), _pcie_lanes),
+    Call(("fabric_state", "fabric_health_mask"), _fabric),
+    Call(("temperature_slowdown_celsius",), _temperature_slowdown),
+    Call(("persistence_mode",), _persistence_mode),
+    Call(("pcie_generation_limit",), _pcie_generation_limit),
+    Call(("pcie_lanes_limit",), _pcie_lanes_limit),
 )
 """Beside the field values. A call is used for what nothing before it gives, neither a field nor another call."""
 
-GIVEN = frozenset({"processes", *(row.metric for row in ROWS), *(metric for call in CALLS for metric in call.metrics)})
+GIVEN = frozenset({
+    "processes", *LINK_METRICS, *(row.metric for row in ROWS), *(metric for call in CALLS for metric in call.metrics)
+})
 """All metrics that the nvidia reader may give."""
 
 
@@ -182,26 +127,26 @@ class ProcessLists:
         processes = merge(lists)
         return Told({"processes": float(len(processes))}, processes)
 
-    def _running_if_any(self, handle: Handle, function: str) -> list[Process]:
-        if function in self._absent:
+    def _running_if_any(self, handle: Handle, name: str) -> list[Process]:
+        if name in self._absent:
             return []
         try:
-            return self._running(handle, function)
+            return self._running(handle, name)
         except nvml.NVMLError as error:
             if error.value not in UNSUPPORTED:
                 raise
-            self._absent.add(function)
+            self._absent.add(name)
             return []
 
-    def _running(self, handle: Handle, function: str) -> list[Process]:
-        call = _function(function)
+    def _running(self, handle: Handle, name: str) -> list[Process]:
+        call = function(name)
         while True:
             count = ctypes.c_uint(len(self._infos))
             code = call(handle, ctypes.byref(count), self._infos)
             if code != nvml.NVML_ERROR_INSUFFICIENT_SIZE or count.value <= len(self._infos):
                 break
             self._infos = (nvml.c_nvmlProcessInfo_v3_t * (2 * count.value))()  # more may start before the next try
-        _check(code)
+        check(code)
         return [Process(info.pid, _memory_of(info.usedGpuMemory)) for info in self._infos[: count.value]]
 
 

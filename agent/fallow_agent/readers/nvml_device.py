@@ -6,8 +6,10 @@ from typing import NamedTuple, TypeVar
 import pynvml as nvml
 
 from fallow_agent.readers.nvlink import Reach, address_of, reach_of
-from fallow_agent.readers.nvml_calls import CALLS, GIVEN, Call, Handle, ProcessLists, fields_of
-from fallow_agent.readers.nvml_values import UNSUPPORTED, WHOLE_DEVICE, reason_of
+from fallow_agent.readers.nvml_calls import CALLS, GIVEN, ProcessLists
+from fallow_agent.readers.nvml_fields import Call, Handle, call_of, fields_of
+from fallow_agent.readers.nvml_links import LinkStates, error_rows, links_of
+from fallow_agent.readers.nvml_values import UNSUPPORTED, WHOLE_DEVICE, reason_of, rows_of
 from fallow_agent.readers.reader import DeviceIdentity, Process, Reading
 from fallow_proto.metrics import BY_NAME, Group
 from fallow_proto.states import Condition
@@ -111,7 +113,8 @@ def _usable(handle: Handle) -> Iterator[Call]:
     """
     given: set[str] = set()
     silent = False
-    for call in (fields_of(handle), *CALLS, Call(("processes",), ProcessLists().ask)):
+    fields = [fields_of(handle, rows_of(group)) for group in Group]
+    for call in (*fields, *_of_links(handle), *CALLS, Call(("processes",), ProcessLists().ask)):
         if given.issuperset(call.metrics):
             continue
         code = nvml.NVML_SUCCESS if silent else _code_of(call, handle)
@@ -119,6 +122,13 @@ def _usable(handle: Handle) -> Iterator[Call]:
         if code not in UNSUPPORTED:
             given.update(call.metrics)
             yield call
+
+
+def _of_links(handle: Handle) -> Iterator[Call]:
+    links = links_of(handle)
+    if links:
+        yield Call(("links", "links_inactive"), LinkStates(links).ask)
+        yield call_of(error_rows(handle, links))
 
 
 def _code_of(call: Call, handle: Handle) -> int:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pynvml as nvml
 
 from fallow_agent.readers.reader import Process
-from fallow_proto.metrics import BY_NAME
+from fallow_proto.metrics import BY_NAME, Group
 from fallow_proto.v1.telemetry_pb2 import Reason
 
 UNSUPPORTED = frozenset({
@@ -68,6 +68,10 @@ class Answer(NamedTuple):
     value: float | None = None
 
 
+def is_unsupported(answer: Answer) -> bool:
+    return answer.code in _FIELD_UNSUPPORTED
+
+
 class Row(NamedTuple):
     """A metric out of field values: the first alternative that the driver knows, its fields added up."""
 
@@ -102,9 +106,33 @@ ROWS: tuple[Row, ...] = (
     Row("link_receive_bytes_total", 1024.0, ((FieldId(nvml.NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX, _ALL_LINKS),),)),
     Row("link_transmit_bytes_total", 1024.0, ((FieldId(nvml.NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, _ALL_LINKS),),)),
     Row("recovery_action", 1.0, ((FieldId(nvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION),),)),
+    # Medium
+    Row("throttle_brake_seconds_total", 1e-9, (
+        (FieldId(nvml.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN),),
+    )),
+    Row("ecc_corrected_total", 1.0, ((FieldId(nvml.NVML_FI_DEV_ECC_SBE_VOL_TOTAL),),)),
+    Row("ecc_uncorrected_total", 1.0, ((FieldId(nvml.NVML_FI_DEV_ECC_DBE_VOL_TOTAL),),)),
+    # Slow
+    Row("power_limit_default_watts", 1e-3, ((FieldId(nvml.NVML_FI_DEV_POWER_DEFAULT_LIMIT),),)),
+    Row("ecc_corrected_lifetime_total", 1.0, ((FieldId(nvml.NVML_FI_DEV_ECC_SBE_AGG_TOTAL),),)),
+    Row("ecc_uncorrected_lifetime_total", 1.0, ((FieldId(nvml.NVML_FI_DEV_ECC_DBE_AGG_TOTAL),),)),
+    Row("remapped_rows_corrected", 1.0, ((FieldId(nvml.NVML_FI_DEV_REMAPPED_COR),),)),
+    Row("remapped_rows_uncorrected", 1.0, ((FieldId(nvml.NVML_FI_DEV_REMAPPED_UNC),),)),
+    Row("remap_pending", 1.0, ((FieldId(nvml.NVML_FI_DEV_REMAPPED_PENDING),),)),
+    Row("remap_failed", 1.0, ((FieldId(nvml.NVML_FI_DEV_REMAPPED_FAILURE),),)),
+    Row("retired_pages_corrected", 1.0, ((FieldId(nvml.NVML_FI_DEV_RETIRED_SBE),),)),
+    Row("retired_pages_uncorrected", 1.0, ((FieldId(nvml.NVML_FI_DEV_RETIRED_DBE),),)),
+    Row("retirement_pending", 1.0, ((FieldId(nvml.NVML_FI_DEV_RETIRED_PENDING),),)),
 )
 
-FIELDS: tuple[FieldId, ...] = tuple(field for row in ROWS for fields in row.alternatives for field in fields)
+
+def rows_of(group: Group) -> tuple[Row, ...]:
+    return tuple(row for row in ROWS if BY_NAME[row.metric].group is group)
+
+
+def fields_of_rows(rows: Iterable[Row]) -> tuple[FieldId, ...]:
+    """Of all alternatives."""
+    return tuple(field for row in rows for fields in row.alternatives for field in fields)
 
 
 def choose(rows: Iterable[Row], answers: Mapping[FieldId, Answer]) -> tuple[Row, ...]:
@@ -112,7 +140,7 @@ def choose(rows: Iterable[Row], answers: Mapping[FieldId, Answer]) -> tuple[Row,
     chosen = []
     for row in rows:
         for fields in row.alternatives:
-            if all(answers[field].code not in _FIELD_UNSUPPORTED for field in fields):
+            if not any(is_unsupported(answers[field]) for field in fields):
                 chosen.append(row._replace(alternatives=(fields,)))
                 break
     return tuple(chosen)

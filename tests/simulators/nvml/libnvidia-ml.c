@@ -82,6 +82,10 @@ NUMBER_FUNCTION(nvmlDeviceGetPerformanceState, nvmlPstates_t, "performance_state
 NUMBER_FUNCTION(nvmlDeviceGetPowerUsage, unsigned int, "power_mw")
 NUMBER_FUNCTION(nvmlDeviceGetPowerManagementLimit, unsigned int, "power_limit_mw")
 NUMBER_FUNCTION(nvmlDeviceGetEnforcedPowerLimit, unsigned int, "power_limit_mw")
+NUMBER_FUNCTION(nvmlDeviceGetCurrPcieLinkGeneration, unsigned int, "pcie_generation")
+NUMBER_FUNCTION(nvmlDeviceGetCurrPcieLinkWidth, unsigned int, "pcie_lanes")
+NUMBER_FUNCTION(nvmlDeviceGetMaxPcieLinkGeneration, unsigned int, "pcie_generation_limit")
+NUMBER_FUNCTION(nvmlDeviceGetMaxPcieLinkWidth, unsigned int, "pcie_lanes_limit")
 PAIR_FUNCTION(nvmlDeviceGetMigMode, unsigned int, "mig")
 PAIR_FUNCTION(nvmlDeviceGetEccMode, nvmlEnableState_t, "ecc")
 STRING_FUNCTION(nvmlDeviceGetName, "name")
@@ -236,6 +240,7 @@ nvmlReturn_t nvmlDeviceGetGpuFabricInfoV(nvmlDevice_t handle, nvmlGpuFabricInfoV
     sscanf(fabric, "%u %u %u %n", &state, &status, &out->cliqueId, &cluster);
     out->state = (nvmlGpuFabricState_t)state;
     out->status = (nvmlReturn_t)status;
+    NUMBER(unsigned int, "fabric_health", &out->healthMask);
     for (int i = 0; i < NVML_GPU_FABRIC_UUID_LEN; i++)
         sscanf(fabric + cluster + 2 * i, "%2hhx", &out->clusterUuid[i]);
     return NVML_SUCCESS;
@@ -369,6 +374,25 @@ nvmlReturn_t nvmlDeviceGetTemperatureV(nvmlDevice_t handle, nvmlTemperature_t *o
     if (out->sensorType != NVML_TEMPERATURE_GPU)
         return NVML_ERROR_INVALID_ARGUMENT;
     NUMBER(int, "temperature", &out->temperature);
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetMarginTemperature(nvmlDevice_t handle, nvmlMarginTemperature_t *out)
+{
+    ENTER(handle);
+    if (out->version != nvmlMarginTemperature_v1)
+        return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    NUMBER(int, "temperature_margin", &out->marginTemperature);
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetTemperatureThreshold(nvmlDevice_t handle, nvmlTemperatureThresholds_t threshold,
+                                               unsigned int *out)
+{
+    ENTER(handle);
+    if (threshold != NVML_TEMPERATURE_THRESHOLD_SLOWDOWN)
+        return NVML_ERROR_NOT_SUPPORTED;
+    NUMBER(unsigned int, "temperature_slowdown", out);
     return NVML_SUCCESS;
 }
 

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DEVICES = 64, PAIRS = 128, FUNCTIONS = 128 };
+enum { DEVICES = 64, PAIRS = 512, FUNCTIONS = 128 };
 
 struct pair { char *key, *value; };
 struct section { struct pair pairs[PAIRS]; int count; };

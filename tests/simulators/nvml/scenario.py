@@ -36,6 +36,7 @@ class Fabric(NamedTuple):
     cluster: str  # 32 hexadecimal digits
     clique: int
     status: int = 0
+    health: int = 0  # mask
 
 
 class Event(NamedTuple):
@@ -48,6 +49,7 @@ class Event(NamedTuple):
     gpu_instance: int = 0xFFFFFFFF
 
 
+_ALONE = Fabric(3, "0" * 32, 0)  # completed, on a node of its own
 OFF = Mode(0, 0)
 ON = Mode(1, 1)
 
@@ -98,8 +100,24 @@ class Device:
     pcie_replays: int | None = 0
     nvlink_receive_kibibytes: int | None = 0
     nvlink_transmit_kibibytes: int | None = 0
+    throttle_brake_nanoseconds: int | None = 0
+    ecc_corrected: int | None = 0  # since the driver was loaded
+    ecc_uncorrected: int | None = 0
+    ecc_corrected_lifetime: int | None = 0
+    ecc_uncorrected_lifetime: int | None = 0
+    remapped_rows: tuple[int, int, int, int] | None = (0, 0, 0, 0)  # corrected, uncorrected, pending, failed
+    retired_pages: tuple[int, int, int] | None = None  # corrected, uncorrected, pending; boards before Ampere
+    power_limit_default_milliwatts: int | None = 700_000
+    temperature_margin_celsius: int | None = 60
+    temperature_slowdown_celsius: int | None = 87
+    pcie_generation: int | None = 5
+    pcie_lanes: int | None = 16
+    pcie_generation_limit: int | None = 5
+    pcie_lanes_limit: int | None = 16
+    nvlink_states: tuple[int, ...] = (1,) * 18  # of each link, NVML_NVLINK_STATE_…
+    nvlink_errors: Mapping[int, int] = field(default_factory=lambda: {161: 0, 162: 0, 163: 0})  # field -> of each link
     links: tuple[Link | None, ...] = ()  # None: down
-    fabric: Fabric | None = None
+    fabric: Fabric | None = _ALONE
     event_types: int | None = 0xF39F  # of an H100: all that there are, but DRAM retirement
     faults: Mapping[str, Fault] = field(default_factory=dict)
     raw: Mapping[str, str | None] = field(default_factory=dict)
@@ -111,6 +129,12 @@ class Scenario:
     driver_version: str = "580.95.05"
     faults: Mapping[str, Fault] = field(default_factory=dict)
     events: tuple[Event, ...] = ()  # those since the start; more are added at the end
+
+
+NOT_OF_H100 = frozenset({
+    "retired_pages_corrected", "retired_pages_uncorrected", "retirement_pending", "link_receive_errors_total",
+})
+"""Metrics that the driver of an H100 declares not to exist."""
 
 
 def h100(number: int) -> Device:
@@ -188,6 +212,13 @@ def _values(device: Device) -> dict[str, str | int | float | None]:
         **{f"link.{n}": f"{link.kind} {link.pci_bus_id}" if link else "down" for n, link in enumerate(device.links)},
         "fabric": device.fabric and f"{device.fabric.state} {device.fabric.status} {device.fabric.clique} "
                                     f"{device.fabric.cluster}",
+        "fabric_health": device.fabric and device.fabric.health,
+        "temperature_margin": device.temperature_margin_celsius,
+        "temperature_slowdown": device.temperature_slowdown_celsius,
+        "pcie_generation": device.pcie_generation,
+        "pcie_lanes": device.pcie_lanes,
+        "pcie_generation_limit": device.pcie_generation_limit,
+        "pcie_lanes_limit": device.pcie_lanes_limit,
     }
 
 
@@ -212,9 +243,26 @@ def _fields(device: Device) -> dict[str, str | None]:
         "field.269": _typed("ull", device.throttle_thermal_software_nanoseconds),
         "field.270": _typed("ull", device.throttle_thermal_hardware_nanoseconds),
         "field.94": _typed("uint", device.pcie_replays),
+        "field.271": _typed("ull", device.throttle_brake_nanoseconds),
+        "field.3": _typed("ull", device.ecc_corrected),
+        "field.4": _typed("ull", device.ecc_uncorrected),
+        "field.5": _typed("ull", device.ecc_corrected_lifetime),
+        "field.6": _typed("ull", device.ecc_uncorrected_lifetime),
+        "field.189": _typed("uint", device.power_limit_default_milliwatts),
+        **{f"field.{142 + n}": _typed("uint", value) for n, value in enumerate(device.remapped_rows or ())},
+        **{f"field.{29 + n}": _typed("uint", value) for n, value in enumerate(device.retired_pages or ())},
+        **{
+            _of_link(number, link): _typed("ull", value)
+            for link, state in enumerate(device.nvlink_states)
+            for number, value in {165: state, **device.nvlink_errors}.items()
+        },
         f"field.138.{ALL_LINKS}": _typed("ull", device.nvlink_transmit_kibibytes),
         f"field.139.{ALL_LINKS}": _typed("ull", device.nvlink_receive_kibibytes),
     }
+
+
+def _of_link(number: int, link: int) -> str:
+    return f"field.{number}.{link}" if link else f"field.{number}"
 
 
 def _typed(kind: str, value: int | None) -> str | None:

@@ -9,7 +9,7 @@ from fallow_agent.readers.reader import ReaderError, Reading
 from fallow_proto.metrics import Group
 from fallow_proto.v1.telemetry_pb2 import Reason
 from tests.agent.readers.nvidia.remote import RemoteReader
-from tests.simulators.nvml.scenario import Hang, Process, Scenario, h100
+from tests.simulators.nvml.scenario import NOT_OF_H100, Hang, Process, Scenario, h100
 from tests.simulators.nvml.simulator import Simulator
 
 pytestmark = pytest.mark.server("cc")
@@ -70,7 +70,7 @@ def test_a_value_that_cannot_be_read_is_absent_and_not_unsupported(
     ),)))
     (device,) = reader.open()
     (reading,) = reader.read(Group.FAST)
-    assert device.unsupported == frozenset()
+    assert device.unsupported == NOT_OF_H100
     assert reading.reason == Reason.REASON_OK
     assert set(reader.columns(Group.FAST)) - set(reading.values) == {"processes", "power_watts"}
 

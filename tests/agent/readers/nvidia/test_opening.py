@@ -7,7 +7,7 @@ import pytest
 
 from fallow_agent.readers.reader import DeviceIdentity, ReaderAbsent, ReaderError
 from tests.agent.readers.nvidia.remote import RemoteReader
-from tests.simulators.nvml.scenario import ON, Mode, Scenario, h100
+from tests.simulators.nvml.scenario import NOT_OF_H100, ON, Mode, Scenario, h100
 from tests.simulators.nvml.simulator import LIBRARY, Simulator
 
 pytestmark = pytest.mark.server("cc")
@@ -42,6 +42,7 @@ def test_a_device_is_named_by_what_its_driver_says(reader: RemoteReader, nvml: S
         serial="1650522003820",
         driver_version="570.195",
         mode="mig=0 ecc=1",
+        unsupported=NOT_OF_H100,
     )
     assert (second.index, second.minor, second.pci_bus_id) == (1, 5, "10000:e1:00.0")
 

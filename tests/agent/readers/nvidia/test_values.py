@@ -6,21 +6,23 @@ from pathlib import Path
 import pytest
 
 from fallow_agent.readers.nvml_values import (
-    FIELDS,
-    ROWS,
     Answer,
     FieldId,
     choose,
     failure_of,
+    fields_of_rows,
     known,
     memory_in_use,
     merge,
     reason_of,
+    rows_of,
     settle,
 )
 from fallow_agent.readers.reader import Process
+from fallow_proto.metrics import Group
 from fallow_proto.v1.telemetry_pb2 import Reason
 
+ROWS = rows_of(Group.FAST)
 NOT_SUPPORTED, INVALID_ARGUMENT, UNKNOWN = 3, 2, 999
 MIB = 2**20
 
@@ -77,7 +79,7 @@ def test_not_available_and_the_impossible_are_not_known(metric: str, raw: float,
 
 def answers(**changes: Answer) -> dict[FieldId, Answer]:
     """All fields answer 1000, except those of the keywords _<number>."""
-    return {field: changes.get(f"_{field.field}", Answer(0, 1000)) for field in FIELDS}
+    return {field: changes.get(f"_{field.field}", Answer(0, 1000)) for field in fields_of_rows(ROWS)}
 
 
 def test_all_fields_are_settled_in_base_units() -> None:
