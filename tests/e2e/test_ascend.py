@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fallow_client.client import Client
 from tests.e2e.programs import BIN, Agent, Collector, environment, until
 from tests.e2e.test_path import FAST, QUICK, phase_of, wait_for_phase
 from tests.simulators.dcmi.scenario import AICORE, WHOLE_NPU, Process, Scenario, ascend_910b2, uuid_of
@@ -43,6 +44,8 @@ def test_a_chip_is_idle_after_the_window_unmanaged_at_work_and_faulty_when_it_sa
         dcmi.change(1, health=3, error_codes=(0x40F84E00,))
         second = wait_for_phase(collector, SECOND, "faulty")
         assert (second.reasons[0], second.health) == ("recovery_required", "failed")
+        dropped = until(lambda: faults(collector), "the fault is an event of the chip")
+        assert dropped == [(0x40F84E00, "dcmi", "fault 40F84E00; Huawei's device plugin does about it: reset")]
         dcmi.change(1, health=0, error_codes=())
         wait_for_phase(collector, SECOND, "idle")
 
@@ -50,6 +53,13 @@ def test_a_chip_is_idle_after_the_window_unmanaged_at_work_and_faulty_when_it_sa
         second = wait_for_phase(collector, SECOND, "faulty")
         assert second.reasons[0] == "device_lost"
         until(lambda: collector.devices()[FIRST].freshness == "live", "the other one is still read")
+
+
+def faults(collector: Collector) -> list[tuple[int | None, str | None, str]]:
+    """Code, source and message of the second chip's faults."""
+    with Client(collector.url) as client:
+        events = client.device(SECOND).events
+    return [(each.code, each.source, each.message) for each in events if each.kind == "device_fault"]
 
 
 def agent_says(folder: Path, dcmi: Simulator, *arguments: str) -> str:

@@ -5,14 +5,17 @@ chips; partitions of one (vNPU) are not devices yet, and neither is what only th
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fallow_agent.happening import Happening
 from fallow_agent.readers.ascend_chip import GIVEN, AscendChip
+from fallow_agent.readers.dcmi_faults import handling_of
 from fallow_agent.readers.dcmi_library import FOLDERS, LIBRARY, NOT_SUPPORTED, Chip, Dcmi, DcmiError
 from fallow_agent.readers.pci_bus import PciFunction, processors_of
 from fallow_agent.readers.reader import DeviceIdentity, ReaderAbsent, ReaderError, Reading
 from fallow_proto.metrics import METRICS, Group
+from fallow_proto.states import EventKind
 
 _LOG = logging.getLogger(__name__)
 _PCI_VENDOR = 0x19E5
@@ -31,6 +34,7 @@ class AscendReader:
         self._found: list[Chip] = []
         self._chips: list[AscendChip] = []
         self._unnamed: list[Chip] = []
+        self._tell: Callable[[Sequence[Happening]], None] | None = None
 
     def open(self) -> Sequence[DeviceIdentity]:
         self.close()
@@ -55,7 +59,14 @@ class AscendReader:
         return [metric.name for metric in METRICS if metric.group is group and metric.name in GIVEN]
 
     def read(self, group: Group) -> Sequence[Reading]:
-        return [chip.read(group) for chip in self._chips]
+        readings = [chip.read(group) for chip in self._chips]
+        if self._tell is not None and (begun := [_fault(chip, code) for chip in self._chips for code in chip.begun()]):
+            self._tell(begun)
+        return readings
+
+    def listen(self, tell: Callable[[Sequence[Happening]], None]) -> None:
+        """A fault is told of at the read that first finds it, and again only after it was gone."""
+        self._tell = tell
 
     def changed(self) -> bool:
         if self._dcmi is None:
@@ -72,6 +83,7 @@ class AscendReader:
 
     def close(self) -> None:
         self._dcmi = None
+        self._tell = None
         self._chips = []
         self._unnamed = []
 
@@ -138,6 +150,13 @@ def _driver_version(dcmi: Dcmi) -> str:
         return dcmi.driver_version()
     except DcmiError:
         return ""
+
+
+def _fault(chip: AscendChip, code: int) -> Happening:
+    handling = handling_of(code)
+    what = f"does about it: {handling}" if handling else "does not know it"
+    message = f"fault {code:08X}; Huawei's device plugin {what}"
+    return Happening(EventKind.DEVICE_FAULT, chip.identity.uuid, message, code, "dcmi")
 
 
 def _can_be_named(dcmi: Dcmi, at: Chip) -> bool:

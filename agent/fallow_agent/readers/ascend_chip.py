@@ -31,6 +31,7 @@ DEVICE_NOT_EXIST = -8008
 class Told(NamedTuple):
     values: dict[str, float]
     processes: tuple[Process, ...] = ()
+    faults: frozenset[int] | None = None  # codes of those that last now; None: not asked for
 
 
 class Call(NamedTuple):
@@ -72,7 +73,8 @@ def _health(dcmi: Dcmi, at: Chip) -> Told:
     health = dcmi.health(at)
     if health == GONE:
         raise DcmiError("dcmi_get_device_health", DEVICE_NOT_EXIST)
-    return Told(known("recovery_action", recovery_action(health, dcmi.error_codes(at) if health else ())))
+    faults = dcmi.error_codes(at) if health else []
+    return Told(known("recovery_action", recovery_action(health, faults)), faults=frozenset(faults))
 
 
 CALLS: tuple[Call, ...] = (
@@ -105,6 +107,8 @@ class AscendChip:
             raise DcmiError("a chip without a name, or with neither die id nor serial number,", 0)
         self._calls = list(self._usable())
         self._withdrawn = False  # the driver took back a call that it answered at first
+        self._faults: frozenset[int] = frozenset()
+        self._began: list[int] = []
         self.identity = DeviceIdentity(
             uuid=die or f"{serial}-{at.chip}",
             vendor="ascend",
@@ -139,7 +143,15 @@ class AscendChip:
             else:
                 values |= told.values
                 processes = told.processes or processes
+                if told.faults is not None:
+                    self._began += sorted(told.faults - self._faults)
+                    self._faults = told.faults
         return Reading(uuid, values, processes=processes) if values else Reading(uuid, reason=failed)
+
+    def begun(self) -> list[int]:
+        """Codes of faults that reads found and that were not told of yet."""
+        begun, self._began = self._began, []
+        return begun
 
     def changed(self) -> bool:
         """Whether its identity is out of date. No call."""
