@@ -111,7 +111,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "recovery_action",
         "What the driver asks for (nvml.h, nvmlDeviceGpuRecoveryAction_t): 0 nothing, 1 reset the device, 2 reboot the "
-        "node, 3 drain peer-to-peer work, 4 drain and reset, above: as nvml.h says; 64 something that it does not name.",
+        "node, 3 drain peer-to-peer work, 4 drain and reset, above: as nvml.h says; 64 what it does not name.",
         fold=Fold.MAX, high=64.0, otel="hw.status",
     ),
     # Limits and modes that change seldom
