@@ -54,6 +54,7 @@ class Sampling:
         self._cpu_seconds = from_proc()
         self._uuids: dict[str, set[str]] = {}  # by reader, of its last list of devices
         self._addresses: dict[str, str] = {}
+        self._drivers: dict[str, str] = {}  # version by reader; empty while the driver is unloaded, or has none
         self._zygote = Zygote()
         limits = Limits(answer=settings.readers.deadline_s)
         run_dir = Path(settings.readers.run_dir)
@@ -153,6 +154,7 @@ class Sampling:
                     self._addresses |= {
                         device.pci_bus_id: device.uuid for device in answer.devices if not device.parent
                     }
+                    self._loaded(child.name, {device.driver_version for device in answer.devices})
                     self._compare(child.name, {device.uuid for device in answer.devices})
                     self._inventoried()
                 case Happened():
@@ -162,6 +164,13 @@ class Sampling:
                     self.sampler.take(child.name, answer, now)
                     self._tell(answer)
                     self._inventoried()
+
+    def _loaded(self, reader: str, versions: set[str]) -> None:
+        """The first driver of a reader is no news."""
+        version = ", ".join(sorted(versions - {""}))
+        if self._drivers.get(reader, version) != version:
+            self._note(Happening(EventKind.DRIVER_LOADED, "", f"reader {reader}: driver {version} is loaded"))
+        self._drivers[reader] = version
 
     def _compare(self, reader: str, uuids: set[str]) -> None:
         """The first list of a reader is no news: that it was started is."""
@@ -175,6 +184,10 @@ class Sampling:
     def _tell(self, status: Status) -> None:
         if status.state is State.ABSENT and status.name in self._uuids:
             self._compare(status.name, set())
+        gone = status.reason == pb.REASON_DRIVER or status.state is State.ABSENT
+        if gone and self._drivers.get(status.name):
+            self._drivers[status.name] = ""
+            self._note(Happening(EventKind.DRIVER_UNLOADED, "", f"reader {status.name}: {status.message}"))
         kind = _EVENTS.get(status.state)
         if kind is None and status.name in self._uuids:
             kind = EventKind.READER_RECOVERED
