@@ -76,7 +76,7 @@ class _Clock:
 
     def grow(self, count: int) -> None:
         more = count - len(self.since_ms)
-        if more:
+        if more > 0:
             self.since_ms = np.concatenate([self.since_ms, np.zeros(more, dtype=np.int64)])
             self.value = np.concatenate([self.value, np.full(more, np.nan)])
             self.limit = np.concatenate([self.limit, np.full(more, np.nan)])

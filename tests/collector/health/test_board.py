@@ -1,0 +1,191 @@
+"""The board: real readings and events of a fleet become verdicts, reasons and phases, and outlive the collector."""
+
+import tracemalloc
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from fallow_collector.health.rules import Breaker, Rules, ValueRule
+from fallow_collector.health.words import Action, Mode, Severity
+from fallow_proto.states import EventKind
+from fallow_proto.v1 import telemetry_pb2 as pb
+from tests.collector.health.clinic import FULL, Clinic
+from tests.collector.health.told import event
+from tests.collector.watching import IDLE
+
+
+@pytest.fixture
+def clinic(tmp_path: Path) -> Iterator[Clinic]:
+    made = Clinic(tmp_path)
+    yield made
+    made.state.close()
+
+
+def test_a_fault_of_the_hardware_takes_the_device_out_at_once_and_no_other(clinic: Clinic) -> None:
+    clinic.stays(130)
+    assert (clinic.node.phase(0), clinic.node.phase(1)) == ("idle", "idle")
+    clinic.tell(event(95, clinic.ms(), "uncontained"))
+    assert (clinic.node.phase(0), clinic.node.phase(1)) == ("faulty", "idle")
+    assert clinic.node.reasons(0) == ["incident_failed"]
+    one, = clinic.open()
+    assert (one.severity, one.action, one.device, one.node) == (Severity.FAILED, Action.RESET_DEVICE, "g0", "n1")
+
+
+def test_a_degraded_device_is_still_idle_and_says_why_it_is_degraded(clinic: Clinic) -> None:
+    clinic.stays(130)
+    clinic.tell(event(94, clinic.ms()))
+    assert (clinic.node.phase(0), clinic.health(0)) == ("idle", "degraded")
+    assert clinic.node.reasons(0) == ["incident_degraded"]
+
+
+def test_what_only_informs_and_what_is_in_shadow_changes_nothing(clinic: Clinic) -> None:
+    clinic.tell(event(31, clinic.ms()), event(167, clinic.ms(), device="g1"))
+    assert (clinic.health(0), clinic.health(1)) == ("ok", "ok")
+    assert [one.mode for one in clinic.open("g1")] == [Mode.SHADOW]
+
+
+def test_what_is_not_known_stays_so_whatever_the_rules_say(clinic: Clinic) -> None:
+    clinic.tell(event(95, clinic.ms()))
+    clinic.node.misses(10)
+    clinic.tick()
+    assert clinic.health(0) == "unknown"
+    assert "incident_failed" in clinic.node.reasons(0)
+
+
+@pytest.mark.parametrize(("action", "rule", "suggested"), [
+    (1.0, "device_reset_required", Action.RESET_DEVICE), (2.0, "node_reboot_required", Action.RESTART_NODE),
+    (3.0, "drain_peer_to_peer", Action.RESET_DEVICE), (4.0, "device_reset_required", Action.RESET_DEVICE),
+    (5.0, "recovery_unknown", Action.CONTACT_VENDOR),
+])
+def test_a_condition_stands_while_its_value_says_so_and_clears_with_it(
+    clinic: Clinic, action: float, rule: str, suggested: Action
+) -> None:
+    clinic.stays(1, {**FULL, "recovery_action": action}, FULL)
+    since_ms = round(clinic.wall * 1000)
+    clinic.stays(3, {**FULL, "recovery_action": action}, FULL)
+    one, = clinic.open()
+    assert (one.rule, one.action, one.since_ms) == (rule, suggested, since_ms)
+    assert one.evidence[0].what == "recovery_action"
+    assert clinic.open("g1") == []
+    clinic.stays(1)
+    assert clinic.open() == []
+
+
+def test_a_condition_whose_value_is_not_read_any_more_is_not_over(clinic: Clinic) -> None:
+    clinic.stays(2, {**FULL, "recovery_action": 3.0}, FULL)
+    clinic.stays(5, IDLE, FULL)
+    assert [one.rule for one in clinic.open()] == ["drain_peer_to_peer"]
+
+
+def test_a_rate_is_that_of_a_whole_minute_and_a_counter_that_falls_begins_anew(tmp_path: Path) -> None:
+    rules = Rules(version=1, value=(ValueRule(
+        name="replays", column="pcie_replays_total", above=31, per="minute", severity=Severity.DEGRADED,
+        action=Action.INSPECT_HARDWARE, why="too many",
+    ),))
+    clinic = Clinic(tmp_path, rules=rules)
+    clinic.stays(70, {**FULL, "pcie_replays_total": 131.0}, {**FULL, "pcie_replays_total": 140.0})
+    assert (clinic.open("g0"), [one.rule for one in clinic.open("g1")]) == ([], ["replays"])
+    clinic.stays(70, {**FULL, "pcie_replays_total": 3.0}, {**FULL, "pcie_replays_total": 140.0})
+    assert (clinic.open("g0"), clinic.open("g1")) == ([], [])
+    clinic.state.close()
+
+
+def test_a_rule_may_be_another_for_one_model_and_wants_its_time(tmp_path: Path) -> None:
+    def hot(above: float, *models: str) -> ValueRule:
+        return ValueRule(
+            name="hot", column="power_watts", above=above, severity=Severity.FAILED, action=Action.INSPECT_HARDWARE,
+            why="too hot", for_s=10, models=models,
+        )
+
+    clinic = Clinic(tmp_path, rules=Rules(version=1, value=(hot(500, "*A100*"), hot(50))))
+    clinic.stays(30)
+    assert clinic.open() == []
+    clinic.stays(5, {**FULL, "power_watts": 501.0}, FULL)
+    assert clinic.open() == []
+    clinic.stays(10, {**FULL, "power_watts": 501.0}, FULL)
+    assert (clinic.open()[0].rule, clinic.health(0)) == ("hot", "failed")
+    clinic.state.close()
+
+
+def test_incidents_and_conditions_are_the_same_after_a_restart(clinic: Clinic) -> None:
+    clinic.tell(event(95, clinic.ms()), event(63, clinic.ms(), device="g1"))
+    clinic.stays(30, {**FULL, "recovery_action": 3.0}, FULL)
+    before = {one.incident_id: (one.since_ms, one.rule) for one in clinic.open()}
+    assert {rule for _, rule in before.values()} == {"xid 95", "drain_peer_to_peer"}
+    clinic.restart()
+    assert {one.incident_id: (one.since_ms, one.rule) for one in clinic.open()} == before
+    assert clinic.health(0) == "failed"
+
+
+def test_a_reboot_is_seen_by_its_boot_id_also_over_a_restart_and_cures(clinic: Clinic) -> None:
+    hello = pb.Hello(node="n1", epoch="e1", boot_id="boot-a")
+    clinic.board.hello(hello, clinic.wall)
+    clinic.tell(event(79, clinic.ms()))
+    clinic.restart()
+    assert clinic.notes == []
+    clinic.node.now += 60
+    clinic.board.hello(pb.Hello(node="n1", epoch="e2", boot_id="boot-b"), clinic.wall)
+    clinic.stays(1)
+    assert [kind for kind, _ in clinic.notes] == [EventKind.NODE_REBOOTED]
+    assert (clinic.open(), clinic.health(0)) == ([], "ok")
+
+
+def test_a_fatal_error_of_a_switch_concerns_every_device_of_its_node(clinic: Clinic) -> None:
+    clinic.tell(event(20034, clinic.ms(), "Fatal, Link 30 LTSSM Fault Up", EventKind.SXID, device=""))
+    assert [clinic.health(row) for row in range(2)] == ["failed", "failed"]
+    assert [one.device for one in clinic.open("g1")] == [""]
+
+
+def test_a_rule_that_would_fail_much_of_the_fleet_at_once_is_doubted_loudly(tmp_path: Path) -> None:
+    rules = Rules(version=1, breaker=Breaker(ratio=0.05, devices=8, within_s=600), value=(ValueRule(
+        name="wrong", column="power_watts", above=1, severity=Severity.FAILED, action=Action.RESET_DEVICE, why="wrong",
+    ),))
+    clinic = Clinic(tmp_path, size=40, rules=rules)
+    states = [clinic.health(row) for row in range(40)]
+    assert (states.count("failed"), states.count("ok")) == (8, 32)
+    doubted = [row for row in range(40) if "incident_doubted" in clinic.node.reasons(row)]
+    assert len(doubted) == 32
+    (kind, text), = clinic.notes
+    assert kind is EventKind.RULES_DOUBTED
+    assert text.startswith("rules of health would fail 40 of 40 devices, more than 5% and 8 within 600 s: 32 are not")
+    clinic.stays(900)
+    assert [clinic.health(row) for row in range(40)] == states, "time lets nothing through"
+    clinic.restart()
+    assert [clinic.health(row) for row in range(40)] == states, "nor does a restart"
+    clinic.state.close()
+
+
+def test_what_drivers_say_of_their_own_devices_is_never_doubted(tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path, size=40)
+    clinic.stays(2, *({**FULL, "recovery_action": 1.0},) * 40)
+    assert {clinic.health(row) for row in range(40)} == {"failed"}
+    assert clinic.notes == []
+    clinic.state.close()
+
+
+def test_a_storm_shows_every_kind_and_the_dead_device_and_memory_stays_flat(clinic: Clinic) -> None:
+    """200 events a second for 5 minutes, of 29 kinds, each an event of its own: nothing was coalesced on the way."""
+    codes = (*range(1, 13), 13, 31, 32, 38, 43, 45, 48, 62, 63, 64, 68, 69, 74, 92, 94, 95, 79)
+    assert len(set(codes)) == 29
+    numbers = count()
+    peaks = []
+    tracemalloc.start()
+    for second in range(300):
+        rows = [
+            event(codes[n % 28], clinic.ms(), f"storm {second}", number=next(numbers), device="g1") for n in range(200)
+        ]
+        if second == 150:
+            rows.append(event(79, clinic.ms(), "GPU has fallen off the bus"))
+        clinic.board.take(rows)
+        clinic.stays(1)
+        if second == 150:
+            assert clinic.health(0) == "failed", "the dead device is seen in the middle of the storm"
+        if second in (30, 299):
+            peaks.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    storm, = clinic.open("g1")
+    assert {int(each.what.split(":")[0].removeprefix("Xid ")) for each in storm.evidence} == set(codes) - {79}
+    assert storm.times == 60_000
+    assert peaks[1] - peaks[0] < 100_000, "bytes"
