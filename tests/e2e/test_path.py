@@ -117,6 +117,11 @@ def test_a_board_that_fell_off_the_bus_is_faulty_and_its_neighbour_is_still_offe
         assert idle_boards(collector) == 1
 
 
+def asked(nvml: Simulator) -> dict[str, int]:
+    """Calls of the library, without the wait for events: the stuck process goes on with that one."""
+    return {name: calls for name, calls in nvml.calls().items() if name != "nvmlEventSetWait_v2"}
+
+
 def test_a_driver_that_hangs_takes_its_boards_out_of_the_count_and_nothing_else(
     tmp_path: Path, nvml: Simulator
 ) -> None:
@@ -134,12 +139,12 @@ def test_a_driver_that_hangs_takes_its_boards_out_of_the_count_and_nothing_else(
 
             # A new agent starts although the old one's reader is still stuck, and leaves that driver alone.
             stuck = psutil.Process(int((agent.locks / "reader-nvidia.lock").read_text()))
-            before = nvml.calls()
+            before = asked(nvml)
             assert agent.stop() == 0
             agent.start()
             until(lambda: reader_states(collector) == STUCK, "the new agent says so too")
             assert stuck.is_running()
-            assert nvml.calls() == before
+            assert asked(nvml) == before
         finally:
             nvml.change(0, faults={})
         wait_for_phase(collector, FIRST, "idle")
