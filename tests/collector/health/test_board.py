@@ -189,3 +189,29 @@ def test_a_storm_shows_every_kind_and_the_dead_device_and_memory_stays_flat(clin
     assert {int(each.what.split(":")[0].removeprefix("Xid ")) for each in storm.evidence} == set(codes) - {79}
     assert storm.times == 60_000
     assert peaks[1] - peaks[0] < 100_000, "bytes"
+
+
+@pytest.mark.parametrize(("values", "rule", "action", "health"), [
+    ({"remap_failed": 1.0}, "remap_failed", Action.CONTACT_VENDOR, "failed"),
+    ({"remap_pending": 1.0}, "remap_pending", Action.RESET_DEVICE, "ok"),
+    ({"remapped_rows_uncorrected": 512.0}, "remapped_rows", Action.CONTACT_VENDOR, "degraded"),
+    ({"retirement_pending": 1.0}, "retirement_pending", Action.RESET_DEVICE, "degraded"),
+    ({"ecc_uncorrected_total": 2.0}, "ecc_uncorrected", Action.RESET_DEVICE, "ok"),
+])
+def test_what_the_memory_says_of_itself_is_weighed_as_dcgm_does(
+    clinic: Clinic, values: dict[str, float], rule: str, action: Action, health: str
+) -> None:
+    sound = dict.fromkeys(values, 0.0)
+    clinic.stays(2, {**FULL, **values}, {**FULL, **sound})
+    assert [(one.rule, one.action) for one in clinic.open()] == [(rule, action)]
+    assert (clinic.open("g1"), clinic.health(0), clinic.health(1)) == ([], health, "ok")
+
+
+def test_replays_beyond_what_the_link_makes_of_itself_degrade_the_device(clinic: Clinic) -> None:
+    link = {**FULL, "pcie_generation_limit": 5.0, "pcie_lanes_limit": 16.0}
+    for replays in (100.0, 135.0):
+        for _ in range(65):
+            clinic.stays(1, {**link, "pcie_replays_total": replays}, {**FULL, "pcie_replays_total": replays})
+    one, = clinic.open()
+    assert (one.rule, one.evidence[0].threshold) == ("pcie_replays", "at most 31 a minute")
+    assert (clinic.open("g1"), clinic.health(0)) == ([], "degraded"), "without its width nothing is said of a link"
