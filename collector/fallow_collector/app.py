@@ -294,7 +294,8 @@ class Collector:
             self._pipeline.ask_again()
             self._desk.tick(time.monotonic())
             with self._pipeline.stage("health"):
-                self._health.tick(self._view.now().assessment.reasons, time.monotonic(), time.time())
+                if self._health.due(time.monotonic(), time.time()):
+                    self._health.tick(self._view.now().assessment.reasons, time.monotonic(), time.time())
             self._view.now()  # so that a change of phase bears its time, whether somebody asks or not
             if serving != (not self._writer.problem):
                 serving = not serving

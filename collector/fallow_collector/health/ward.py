@@ -64,6 +64,10 @@ class Ward:
         for key in [key for key, due_ms in self._due_ms.items() if due_ms <= now_ms]:
             self._fold(key, now_ms)
 
+    def due(self, now_ms: int) -> bool:
+        """Whether something happened since the last tick, or somebody's time has come."""
+        return any(due_ms <= now_ms for due_ms in self._due_ms.values())
+
     def incidents(self, key: Key) -> list[Incident]:
         """Of the last day, oldest first."""
         return self._incidents.get(key, [])

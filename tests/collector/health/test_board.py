@@ -215,3 +215,11 @@ def test_replays_beyond_what_the_link_makes_of_itself_degrade_the_device(clinic:
     one, = clinic.open()
     assert (one.rule, one.evidence[0].threshold) == ("pcie_replays", "at most 31 a minute")
     assert (clinic.open("g1"), clinic.health(0)) == ([], "degraded"), "without its width nothing is said of a link"
+
+
+def test_what_is_told_is_weighed_at_the_next_turn_and_values_every_few_seconds(clinic: Clinic) -> None:
+    clinic.tick()
+    assert not clinic.board.due(clinic.node.now + 1, clinic.wall + 1)
+    assert clinic.board.due(clinic.node.now + 5, clinic.wall + 5)
+    clinic.board.take([event(95, clinic.ms())])
+    assert clinic.board.due(clinic.node.now + 1, clinic.wall + 1)
