@@ -236,6 +236,68 @@ METRICS: tuple[Metric, ...] = (
         "(slurm, kubepods, machine.slice).",
         fold=Fold.MAX, high=1e7,
     ),
+    # What ails a host
+    Metric(
+        "rdma_ports", "InfiniBand and RoCE ports that were active since its reader started.",
+        group=Group.MEDIUM, high=4_096.0,
+    ),
+    Metric(
+        "rdma_ports_down", "Of these, the ones that are not active now.",
+        group=Group.MEDIUM, fold=Fold.MAX, high=4_096.0, otel="hw.network.up",
+    ),
+    Metric(
+        "oom_kills_total", "Processes that the kernel killed since boot because memory ran out.",
+        kind=_COUNTER, group=Group.MEDIUM, high=_COUNTED,
+    ),
+    Metric(
+        "rdma_port_errors_total", "Errors that InfiniBand and RoCE ports counted, all together: symbols, packets "
+        "received broken, link integrity, overrun buffers.",
+        kind=_COUNTER, group=Group.SLOW, high=_COUNTED, otel="hw.errors",
+    ),
+    Metric(
+        "rdma_link_downs_total", "Times that links of InfiniBand and RoCE ports went down, all together.",
+        kind=_COUNTER, group=Group.SLOW, high=_COUNTED, otel="hw.errors",
+    ),
+    Metric(
+        "rdma_receive_bytes_total", "Bytes received by InfiniBand and RoCE ports, all together.",
+        kind=_COUNTER, group=Group.SLOW, otel="hw.network.io",
+    ),
+    Metric(
+        "rdma_transmit_bytes_total", "Bytes sent by InfiniBand and RoCE ports, all together.",
+        kind=_COUNTER, group=Group.SLOW, otel="hw.network.io",
+    ),
+    Metric(
+        "tasks_blocked", "Processes that have waited in the kernel for 5 minutes and cannot be woken (state D).",
+        group=Group.SLOW, fold=Fold.MAX, high=1e7,
+    ),
+    Metric(
+        "tasks_blocked_driver", "Of these, the ones of an accelerator's driver, by their names.",
+        group=Group.SLOW, fold=Fold.MAX, high=1e7,
+    ),
+    Metric(
+        "root_free_ratio", "Share of the file system of / that is free for users other than root.",
+        group=Group.SLOW, fold=Fold.MIN, high=1.0, otel="system.filesystem.utilization",
+    ),
+    Metric(
+        "root_read_only", "1: nothing can be written on the file system of /.",
+        group=Group.SLOW, fold=Fold.MAX, high=1.0,
+    ),
+    Metric(
+        "var_free_ratio", "Share of the file system of /var that is free for users other than root.",
+        group=Group.SLOW, fold=Fold.MIN, high=1.0, otel="system.filesystem.utilization",
+    ),
+    Metric(
+        "var_read_only", "1: nothing can be written on the file system of /var.",
+        group=Group.SLOW, fold=Fold.MAX, high=1.0,
+    ),
+    Metric(
+        "network_mounts", "File systems of other machines that were asked whether they answer (NFS, Lustre, others).",
+        group=Group.SLOW, high=1e6,
+    ),
+    Metric(
+        "network_mounts_down", "Of these, the ones that did not answer, or with an error; while one hangs, at least.",
+        group=Group.SLOW, fold=Fold.MAX, high=1e6,
+    ),
 )
 
 NAMES: tuple[str, ...] = tuple(metric.name for metric in METRICS)

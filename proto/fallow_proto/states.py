@@ -98,6 +98,11 @@ class EventKind(StrEnum):
     KERNEL_MESSAGE = "kernel_message"  # a line of the kernel's log that a rule knows
     DRIVER_UNLOADED = "driver_unloaded"
     DRIVER_LOADED = "driver_loaded"
+    # What ails the host
+    PORT_DOWN = "port_down"  # InfiniBand or RoCE; `code` is its place among the node's ports that were ever active
+    PORT_UP = "port_up"
+    OOM_KILL = "oom_kill"  # memory ran out, and the kernel killed processes
+    FILESYSTEM_READ_ONLY = "filesystem_read_only"
     # What the collector itself did or found
     LEASE_EXPIRED = "lease_expired"
     RELEASE_STUCK = "release_stuck"  # a lease has ended, and its device is still in use

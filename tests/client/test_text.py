@@ -48,6 +48,8 @@ def test_every_metric_that_ends_in_a_unit_is_shown_in_one() -> None:
         "pcie_lanes", "pcie_generation_limit", "pcie_lanes_limit", "links", "links_inactive", "fabric_state",
         "fabric_health_mask",
         "job_processes",
+        "rdma_ports", "rdma_ports_down", "tasks_blocked", "tasks_blocked_driver", "root_read_only", "var_read_only",
+        "network_mounts", "network_mounts_down",
     ]
 
 

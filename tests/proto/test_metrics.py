@@ -10,6 +10,8 @@ COUNTS = (
     "persistence_mode", "remapped_rows_corrected", "remapped_rows_uncorrected", "remap_pending", "remap_failed",
     "retired_pages_corrected", "retired_pages_uncorrected", "retirement_pending", "pcie_generation", "pcie_lanes",
     "pcie_generation_limit", "pcie_lanes_limit", "links", "links_inactive", "fabric_state", "fabric_health_mask",
+    "rdma_ports", "rdma_ports_down", "tasks_blocked", "tasks_blocked_driver", "root_read_only", "var_read_only",
+    "network_mounts", "network_mounts_down",
 )
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from fallow_agent.readers import family, host_cpu, host_identity, host_jobs, host_sensors
+from fallow_agent.happening import Happening
+from fallow_agent.readers import family, host_cpu, host_health, host_identity, host_jobs, host_sensors
 from fallow_agent.readers.reader import DeviceIdentity, ReaderError, Reading
 from fallow_proto.metrics import Group
 from fallow_proto.states import DeviceClass
@@ -61,6 +62,8 @@ class HostReader:
         self._before: host_cpu.CpuTimes | None = None
         self._rapl: host_sensors.Rapl | None = None
         self._temperatures: tuple[Path, ...] = ()
+        self._health: host_health.HostHealth | None = None
+        self._tell: Callable[[Sequence[Happening]], None] | None = None
 
     def open(self) -> Sequence[DeviceIdentity]:
         psutil.PROCFS_PATH = str(self._proc)
@@ -78,6 +81,7 @@ class HostReader:
             unsupported.add("temperature_celsius")
         if self._pressure() is None:
             unsupported.add("cpu_pressure_ratio")
+        self._health = host_health.HostHealth(self._proc, self._sys, self._pass_on)
         return [
             DeviceIdentity(
                 uuid=self._uuid,
@@ -85,16 +89,32 @@ class HostReader:
                 model=model,
                 index=0,
                 device_class=DeviceClass.GENERAL,
-                unsupported=frozenset(unsupported),
+                unsupported=self._health.unsupported | unsupported,
             )
         ]
 
     def columns(self, group: Group) -> Sequence[str]:
-        return _COLUMNS if group is Group.FAST else ()
+        return _COLUMNS if group is Group.FAST else host_health.COLUMNS[group]
 
     def read(self, group: Group) -> Sequence[Reading]:
-        if group is not Group.FAST:
-            return []
+        values = self._read_cpu() if group is Group.FAST else self._read_health(group)
+        return [Reading(self._uuid, values)]
+
+    def listen(self, tell: Callable[[Sequence[Happening]], None]) -> None:
+        self._tell = tell
+
+    def changed(self) -> bool:
+        return self._health is not None and self._health.changed()
+
+    def close(self) -> None:
+        self._before = None
+        self._health = None
+        self._tell = None
+
+    def _read_health(self, group: Group) -> dict[str, float]:
+        return {} if self._health is None else self._health.read(group, self._clock())
+
+    def _read_cpu(self) -> dict[str, float]:
         try:
             memory = psutil.virtual_memory()
             after = host_cpu.times_of(psutil.cpu_times()._asdict(), self._own_seconds())
@@ -116,13 +136,11 @@ class HostReader:
             "memory_available_bytes": memory.available,
             "job_processes": host_jobs.count(self._cgroups),
         }
-        return [Reading(self._uuid, {name: float(value) for name, value in values.items() if value is not None})]
+        return {name: float(value) for name, value in values.items() if value is not None}
 
-    def changed(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        self._before = None
+    def _pass_on(self, happened: Sequence[Happening]) -> None:
+        if self._tell is not None:
+            self._tell(happened)
 
     def _machine_id_text(self) -> str:
         try:

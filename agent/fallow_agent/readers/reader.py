@@ -83,7 +83,7 @@ class Reader(Protocol):
 
 @runtime_checkable
 class Listens(Protocol):
-    """A reader whose driver tells some things unasked."""
+    """A reader that tells of what happened, beside what it is asked for."""
 
     def listen(self, tell: Callable[[Sequence[Happening]], None]) -> None:
-        """Call after open(); from then until close() `tell` is called, from another thread, with what happened."""
+        """Call after open(); from then until close() `tell` is called with what happened, from any thread."""
