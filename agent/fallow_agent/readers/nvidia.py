@@ -87,11 +87,13 @@ class NvidiaReader:
             return True  # open() says what is wrong
 
     def close(self) -> None:
-        self._devices = []
+        devices, self._devices = self._devices, []
         self._unnamed = []
         events, self._events = self._events, None
         if events is not None and not events.stop():
             return  # it hangs in the driver: only the end of this process lets go
+        for device in devices:
+            device.close()
         if self._initialised:
             self._initialised = False
             try:

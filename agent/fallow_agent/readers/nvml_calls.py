@@ -106,7 +106,8 @@ CALLS: tuple[Call, ...] = (
 """Beside the field values. A call is used for what nothing before it gives, neither a field nor another call."""
 
 GIVEN = frozenset({
-    "processes", *LINK_METRICS, *(row.metric for row in ROWS), *(metric for call in CALLS for metric in call.metrics)
+    "processes", "compute_active_ratio", *LINK_METRICS, *(row.metric for row in ROWS),
+    *(metric for call in CALLS for metric in call.metrics),
 })
 """All metrics that the nvidia reader may give."""
 

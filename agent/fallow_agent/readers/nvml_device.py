@@ -8,6 +8,7 @@ import pynvml as nvml
 from fallow_agent.readers.nvlink import Reach, address_of, reach_of
 from fallow_agent.readers.nvml_calls import CALLS, GIVEN, ProcessLists
 from fallow_agent.readers.nvml_fields import Call, Handle, call_of, fields_of
+from fallow_agent.readers.nvml_gpm import GpmActivity
 from fallow_agent.readers.nvml_links import LinkStates, error_rows, links_of
 from fallow_agent.readers.nvml_values import UNSUPPORTED, WHOLE_DEVICE, reason_of, rows_of
 from fallow_agent.readers.reader import DeviceIdentity, Process, Reading
@@ -54,7 +55,8 @@ class NvmlDevice:
         uuid = nvml.nvmlDeviceGetUUID(self.handle)
         model = nvml.nvmlDeviceGetName(self.handle)
         self._modes = _modes_of(self.handle)
-        self._calls = list(_usable(self.handle))
+        self._gpm = GpmActivity()
+        self._calls = list(_usable(self.handle, self._gpm))
         self._withdrawn = False  # the driver took back a call that it answered at first
         self.identity = DeviceIdentity(
             uuid=uuid,
@@ -86,6 +88,7 @@ class NvmlDevice:
                 if reason == Reason.REASON_DRIVER:
                     raise
                 if reason in WHOLE_DEVICE:
+                    self._gpm.forget()
                     return Reading(uuid, reason=reason)
                 if error.value in UNSUPPORTED:
                     self._calls.remove(call)
@@ -97,6 +100,10 @@ class NvmlDevice:
                 processes = told.processes or processes
         return Reading(uuid, values, processes=processes) if values else Reading(uuid, reason=failed)
 
+    def close(self) -> None:
+        """Free what the driver keeps for it; before nvmlShutdown."""
+        self._gpm.close()
+
     def reach(self) -> Reach:
         """Where its links lead. Some calls a link."""
         return reach_of(self.handle, self.identity.pci_bus_id)
@@ -106,7 +113,7 @@ class NvmlDevice:
         return self._withdrawn or self._modes.differ(_modes_of(self.handle))
 
 
-def _usable(handle: Handle) -> Iterator[Call]:
+def _usable(handle: Handle, gpm: GpmActivity) -> Iterator[Call]:
     """The calls that the device's driver does not declare unsupported, each for something that none before it gives.
 
     A device that is lost or slow just now is not asked further: what it cannot say is for its driver to declare.
@@ -114,7 +121,8 @@ def _usable(handle: Handle) -> Iterator[Call]:
     given: set[str] = set()
     silent = False
     fields = [fields_of(handle, rows_of(group)) for group in Group]
-    for call in (*fields, *_of_links(handle), *CALLS, Call(("processes",), ProcessLists().ask)):
+    activity = Call(("compute_active_ratio",), gpm.ask)
+    for call in (*fields, *_of_links(handle), *CALLS, Call(("processes",), ProcessLists().ask), activity):
         if given.issuperset(call.metrics):
             continue
         code = nvml.NVML_SUCCESS if silent else _code_of(call, handle)

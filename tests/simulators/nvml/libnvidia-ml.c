@@ -15,6 +15,7 @@
  *                                      field.82=error 4
  *                                      link.0=2 0000:c1:00.0          a link: type and address of its far end; "down"
  *                                      fabric=3 0 9 <32 hex digits>   state, status, clique and cluster
+ *   [instance]                         a MIG instance of the board before it, with parent=, mig_index= and the same keys
  *   event.0=8 79 5 GPU-… 4294967295                                  an event: type, data, times, device, GPU instance;
  *                                                                     more follow under a running process
  */
@@ -490,3 +491,5 @@ nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t handle, int size, nvmlFieldVa
     }
     return NVML_SUCCESS;
 }
+
+#include "gpm.h"

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DEVICES = 64, PAIRS = 512, FUNCTIONS = 128 };
+enum { DEVICES = 64, INSTANCES = 64, PER_BOARD = 7, PAIRS = 512, FUNCTIONS = 128 };
 
 struct pair { char *key, *value; };
 struct section { struct pair pairs[PAIRS]; int count; };
@@ -23,8 +23,8 @@ struct tally { char function[56]; unsigned long long calls; };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct stat seen;
 static char *text;
-static struct section library, devices[DEVICES];
-static int device_count, initialisations;
+static struct section library, devices[DEVICES], instances[INSTANCES];
+static int device_count, instance_count, initialisations;
 static struct nvmlDevice_st handles[DEVICES];
 static struct tally *tallies;
 
@@ -41,11 +41,14 @@ static const char *get(const struct section *section, const char *key)
 static void parse(char *cursor)
 {
     struct section *section = &library;
-    device_count = library.count = 0;
+    device_count = instance_count = library.count = 0;
     for (char *line; (line = strsep(&cursor, "\n"));) {
         char *equals = strchr(line, '=');
         if (strcmp(line, "[device]") == 0 && device_count < DEVICES) {
             section = &devices[device_count++];
+            section->count = 0;
+        } else if (strcmp(line, "[instance]") == 0 && instance_count < INSTANCES) {
+            section = &instances[instance_count++];
             section->count = 0;
         } else if (equals && section->count < PAIRS) {
             *equals = '\0';
@@ -107,14 +110,20 @@ static const char *fault_of(const struct section *section, const char *function)
     return fault ? fault : get(section, "fault.*");
 }
 
-static struct section *find(nvmlDevice_t handle)
+static struct section *named(struct section *sections, int size, const char *uuid)
 {
-    for (int i = 0; i < device_count; i++) {
-        const char *uuid = get(&devices[i], "uuid");
-        if (uuid && strcmp(uuid, handle->uuid) == 0)
-            return &devices[i];
+    for (int i = 0; i < size; i++) {
+        const char *found = get(&sections[i], "uuid");
+        if (found && strcmp(found, uuid) == 0)
+            return &sections[i];
     }
     return NULL;
+}
+
+static struct section *find(nvmlDevice_t handle)
+{
+    struct section *board = named(devices, device_count, handle->uuid);
+    return board ? board : named(instances, instance_count, handle->uuid);
 }
 
 /* Returns with the lock held, which leave() lets go of; a hang is waited out without it. */
@@ -142,7 +151,9 @@ static nvmlReturn_t enter(int slot, const char *function, nvmlDevice_t handle, s
             return NVML_ERROR_DRIVER_NOT_LOADED;
         if (!initialisations && strncmp(function, "nvmlInit", 8) != 0)
             return NVML_ERROR_UNINITIALIZED;
-        return *section ? NVML_SUCCESS : NVML_ERROR_GPU_IS_LOST;
+        if (!*section) /* nvml.h: the handle of an instance that was destroyed is invalid */
+            return strncmp(handle->uuid, "MIG-", 4) == 0 ? NVML_ERROR_INVALID_ARGUMENT : NVML_ERROR_GPU_IS_LOST;
+        return NVML_SUCCESS;
     }
 }
 

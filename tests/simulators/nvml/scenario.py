@@ -78,6 +78,7 @@ class Device:
     memory_used_bytes: int = 1 * MIB
     utilization_percent: int | None = 0
     memory_utilization_percent: int = 0
+    sm_active_percent: float | None = 0.0  # GPM
     power_milliwatts: int | None = 68_120
     power_limit_milliwatts: int | None = 700_000
     energy_millijoules: int | None = 5_000_000_000
@@ -137,6 +138,10 @@ NOT_OF_H100 = frozenset({
 """Metrics that the driver of an H100 declares not to exist."""
 
 
+NOT_AT_FIRST = frozenset({"compute_active_ratio"})
+"""Metrics that two readings a second apart are needed for."""
+
+
 def h100(number: int) -> Device:
     """The idle H100 of this number in its node, with an identity of its own."""
     return Device(
@@ -191,6 +196,7 @@ def _values(device: Device) -> dict[str, str | int | float | None]:
         "memory_free": None if total is None else total - device.memory_reserved_bytes - device.memory_used_bytes,
         "utilization_gpu": None if partitioned else device.utilization_percent,
         "utilization_memory": device.memory_utilization_percent,
+        "sm_active": device.sm_active_percent,
         "power_mw": device.power_milliwatts,
         "power_limit_mw": device.power_limit_milliwatts,
         "energy_mj": device.energy_millijoules,

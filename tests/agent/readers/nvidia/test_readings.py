@@ -11,7 +11,7 @@ from fallow_agent.readers.reader import Process, Reading
 from fallow_proto.metrics import Group
 from fallow_proto.v1.telemetry_pb2 import Reason
 from tests.agent.readers.nvidia.remote import RemoteReader
-from tests.simulators.nvml.scenario import MIB, NOT_OF_H100, ON, Device, Fabric, Scenario, h100
+from tests.simulators.nvml.scenario import MIB, NOT_AT_FIRST, NOT_OF_H100, ON, Device, Fabric, Scenario, h100
 from tests.simulators.nvml.scenario import Process as Held
 from tests.simulators.nvml.simulator import Simulator
 
@@ -157,7 +157,7 @@ def test_what_the_driver_declares_unsupported_is_named_and_absent(
     (reading,) = reader.read(Group.FAST)
     assert device.unsupported == metrics | NOT_OF_H100
     assert reading.reason == Reason.REASON_OK
-    assert set(reader.columns(Group.FAST)) - set(reading.values) == metrics - {"power_limit_watts"}
+    assert set(reader.columns(Group.FAST)) - set(reading.values) == metrics - {"power_limit_watts"} | NOT_AT_FIRST
 
 
 def test_what_is_unsupported_is_not_asked_again_until_reopened(reader: RemoteReader, nvml: Simulator) -> None:
@@ -229,7 +229,7 @@ def test_sentinels_and_absurd_values_are_absent_and_nothing_else_is(
 ) -> None:
     (reading,) = fast(reader, nvml, replace(h100(0), raw=raw))
     assert reading.reason == Reason.REASON_OK
-    assert set(reader.columns(Group.FAST)) - set(reading.values) == metrics
+    assert set(reader.columns(Group.FAST)) - set(reading.values) == metrics | NOT_AT_FIRST
 
 
 def test_a_fast_tick_is_seven_calls_a_device_and_eight_when_it_computes(
