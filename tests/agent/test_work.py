@@ -123,5 +123,5 @@ def cpu_seconds(collector: Collector) -> list[float]:
             for readings in report.readings:
                 block = layouts[message.reports.layout].blocks[readings.block]
                 if COLUMN in block.counters:
-                    return list(readings.counters)
+                    return list(readings.counters)[list(block.counters).index(COLUMN) :: len(block.counters)]
     return []
