@@ -35,13 +35,13 @@ class Position:
         self.seq = seq
         new = self._path.with_suffix(".new")
         with contextlib.suppress(OSError):  # then a later run says once more what this one said
-            new.write_text(f"{self._boot_id} {seq}\n", encoding="ascii")
+            new.write_text(f"{self._boot_id} {seq}\n", encoding="utf-8")
             new.replace(self._path)
 
     def _kept(self) -> int:
         """The last record that was told; -1 when none of this boot was."""
         try:
-            boot_id, seq = self._path.read_text(encoding="ascii").split()
+            boot_id, seq = self._path.read_text(encoding="utf-8").split()
             return int(seq) if boot_id == self._boot_id else -1
         except (OSError, ValueError):
             return -1
