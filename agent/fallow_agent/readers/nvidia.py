@@ -1,7 +1,7 @@
 """Reads NVIDIA devices through NVML, by NVIDIA's own binding nvidia-ml-py.
 
 NVML keeps the device files open between nvmlInit and nvmlShutdown, and a driver cannot be unloaded or a board reset
-while they are: close() lets go of them. Reads whole boards; partitions (MIG) of a board are not devices yet.
+while they are: close() lets go of them. A board comes before its partitions (MIG), which are devices as well.
 """
 
 import logging
@@ -13,12 +13,14 @@ import pynvml as nvml
 
 from fallow_agent.happening import Happening
 from fallow_agent.readers.nvlink import domains
+from fallow_agent.readers.nvml_board import NvmlBoard
 from fallow_agent.readers.nvml_calls import GIVEN
 from fallow_agent.readers.nvml_device import NvmlDevice
 from fallow_agent.readers.nvml_events import NvmlEvents
 from fallow_agent.readers.pci_bus import PciFunction, displays_of
 from fallow_agent.readers.reader import DeviceIdentity, ReaderAbsent, ReaderError, Reading
 from fallow_proto.metrics import METRICS, Group
+from fallow_proto.v1.telemetry_pb2 import Reason
 
 _LOG = logging.getLogger(__name__)
 _PCI_VENDOR = 0x10DE
@@ -37,7 +39,7 @@ class NvidiaReader:
         self._initialised = False
         self._driver_version = ""
         self._count = 0
-        self._devices: list[NvmlDevice] = []
+        self._boards: list[NvmlBoard] = []
         self._unnamed: list[int] = []  # indices of devices that are there and could not be named
         self._events: NvmlEvents | None = None
 
@@ -51,49 +53,49 @@ class NvidiaReader:
         except nvml.NVMLError as error:
             self.close()
             raise self._explained(error) from error
-        codes = [self._open_device(index) for index in range(self._count)]
-        if not self._devices:
+        codes = [self._open_board(index) for index in range(self._count)]
+        if not self._boards:
             self.close()
             raise self._nothing_seen([code for code in codes if code is not None])
-        linked = domains({device.identity.uuid: device.reach() for device in self._devices})
-        return [
-            replace(device.identity, link_domain=linked.get(device.identity.uuid, "")) for device in self._devices
-        ]
+        linked = domains({board.device.identity.uuid: board.reach() for board in self._boards})
+        identities = [device.identity for board in self._boards for device in board.devices]
+        return [replace(identity, link_domain=linked.get(identity.uuid, "")) for identity in identities]
 
     def columns(self, group: Group) -> Sequence[str]:
         return [metric.name for metric in METRICS if metric.group is group and metric.name in GIVEN]
 
     def read(self, group: Group) -> Sequence[Reading]:
         try:
-            return [device.read(group) for device in self._devices]
+            return [self._read(device, group) for board in self._boards for device in board.devices]
         except nvml.NVMLError as error:
             raise self._explained(error) from error
 
     def listen(self, tell: Callable[[Sequence[Happening]], None]) -> None:
-        self._events = NvmlEvents({device.identity.uuid: device.handle for device in self._devices}, tell)
+        boards = [board.device for board in self._boards]
+        self._events = NvmlEvents({board.identity.uuid: board.handle for board in boards}, tell)
         self._events.start()
 
     def changed(self) -> bool:
-        if self._events is not None and self._events.partitions_changed:
+        if self._repartitioned:
             return True
         try:
             return (
                 nvml.nvmlSystemGetDriverVersion() != self._driver_version
                 or nvml.nvmlDeviceGetCount() != self._count
-                or any(device.changed() for device in self._devices)
+                or any(board.changed() for board in self._boards)
                 or any(_can_be_named(index) for index in self._unnamed)
             )
         except nvml.NVMLError:
             return True  # open() says what is wrong
 
     def close(self) -> None:
-        devices, self._devices = self._devices, []
+        boards, self._boards = self._boards, []
         self._unnamed = []
         events, self._events = self._events, None
         if events is not None and not events.stop():
             return  # it hangs in the driver: only the end of this process lets go
-        for device in devices:
-            device.close()
+        for board in boards:
+            board.close()
         if self._initialised:
             self._initialised = False
             try:
@@ -101,10 +103,21 @@ class NvidiaReader:
             except nvml.NVMLError as error:
                 _LOG.warning("nvidia: nvmlShutdown: %s", error)
 
-    def _open_device(self, index: int) -> nvml.NVMLError | None:
+    @property
+    def _repartitioned(self) -> bool:
+        """Whether the driver said so since open()."""
+        return self._events is not None and self._events.partitions_changed
+
+    def _read(self, device: NvmlDevice, group: Group) -> Reading:
+        """The handle of a partition may be another's by now, and what it says must not go by the old name."""
+        if device.identity.parent and self._repartitioned:
+            return device.silent(Reason.REASON_FAILED)
+        return device.read(group)
+
+    def _open_board(self, index: int) -> nvml.NVMLError | None:
         """One bad device does not hide the others; what it answered, if it could not be named."""
         try:
-            self._devices.append(NvmlDevice(index, self._driver_version))
+            self._boards.append(NvmlBoard(index, self._driver_version))
         except nvml.NVMLError as error:
             _LOG.warning("nvidia: device %d of %d cannot be named and is left out: %s", index, self._count, error)
             self._unnamed.append(index)

@@ -86,9 +86,11 @@ def _fabric(handle: Handle) -> Told:
     return Told(known("fabric_state", info.state) | known("fabric_health_mask", info.healthMask))
 
 
+MEMORY = Call(("memory_usage_bytes", "memory_limit_bytes"), _memory)
+
 CALLS: tuple[Call, ...] = (
     Call(("utilization_ratio", "memory_bandwidth_active_ratio"), _utilization),
-    Call(("memory_usage_bytes", "memory_limit_bytes"), _memory),
+    MEMORY,
     Call(("temperature_celsius",), _temperature),
     Call(("temperature_celsius",), _temperature_by_older_call),
     Call(("clock_hertz",), _clock),

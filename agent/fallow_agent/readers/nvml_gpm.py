@@ -8,7 +8,6 @@ Every call may raise pynvml.NVMLError; nvml_device.py judges its code.
 
 import contextlib
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pynvml as nvml
@@ -22,8 +21,6 @@ LONGEST_S = 15.0
 """An average over more says nothing of now; the slowest tick is every 10 s."""
 
 Sample = Any  # pynvml's c_nvmlGpmSample_t
-Take = Callable[[Handle, Sample], object]
-"""Puts what ran so far into a sample."""
 
 
 def is_early(age_s: float) -> bool:
@@ -37,26 +34,27 @@ def is_comparable(age_s: float) -> bool:
 
 
 class GpmActivity:
-    """compute_active_ratio of one device, between the last two samples, which are kept here."""
+    """compute_active_ratio of a board or of one GPU instance, between the last two samples, which are kept here."""
 
-    def __init__(self, take: Take = nvml.nvmlGpmSampleGet) -> None:
-        self._take = take
+    def __init__(self, board: Handle, gpu_instance: int | None = None) -> None:
+        self._board = board
+        self._gpu_instance = gpu_instance
         self._question = nvml.c_nvmlGpmMetricsGet_t(version=nvml.NVML_GPM_METRICS_GET_VERSION, numMetrics=1)
         self._samples: list[Sample] = []
         self._taken_at: float | None = None  # CLOCK_MONOTONIC, of the first of them; None: there is none
         self._last = Told({})
 
-    def ask(self, handle: Handle) -> Told:
+    def ask(self, _handle: Handle) -> Told:
         """Nothing yet at the first time and after a gap. Never waits: two calls, one of them none to the device.
 
-        Raises NVMLError, NOT_SUPPORTED where the device has no GPM.
+        Raises NVMLError, NOT_SUPPORTED where the board has no GPM.
         """
-        self._allocate(handle)
+        self._allocate()
         before, now = self._taken_at, time.monotonic()
         if before is not None and is_early(now - before):
             return self._last
         self.forget()
-        self._take(handle, self._samples[1])
+        self._take(self._samples[1])
         if before is not None and is_comparable(now - before):
             self._last = self._compared()
         self._samples.reverse()
@@ -74,11 +72,17 @@ class GpmActivity:
             with contextlib.suppress(nvml.NVMLError):  # of a driver that is gone nothing is held
                 nvml.nvmlGpmSampleFree(self._samples.pop())
 
-    def _allocate(self, handle: Handle) -> None:
-        if not self._samples and not nvml.nvmlGpmQueryDeviceSupport(handle).isSupportedDevice:
+    def _allocate(self) -> None:
+        if not self._samples and not nvml.nvmlGpmQueryDeviceSupport(self._board).isSupportedDevice:
             raise nvml.NVMLError(nvml.NVML_ERROR_NOT_SUPPORTED)
         while len(self._samples) < 2:
             self._samples.append(nvml.nvmlGpmSampleAlloc())
+
+    def _take(self, sample: Sample) -> None:
+        if self._gpu_instance is None:
+            nvml.nvmlGpmSampleGet(self._board, sample)
+        else:
+            nvml.nvmlGpmMigSampleGet(self._board, self._gpu_instance, sample)
 
     def _compared(self) -> Told:
         self._question.sample1, self._question.sample2 = self._samples

@@ -15,7 +15,7 @@
  *                                      field.82=error 4
  *                                      link.0=2 0000:c1:00.0          a link: type and address of its far end; "down"
  *                                      fabric=3 0 9 <32 hex digits>   state, status, clique and cluster
- *   [instance]                         a MIG instance of the board before it, with parent=, mig_index= and the same keys
+ *   [instance]                         a MIG instance: parent=GPU-…, mig_index=, gpu_instance= and keys as of a board
  *   event.0=8 79 5 GPU-… 4294967295                                  an event: type, data, times, device, GPU instance;
  *                                                                     more follow under a running process
  */
@@ -493,3 +493,4 @@ nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t handle, int size, nvmlFieldVa
 }
 
 #include "gpm.h"
+#include "instances.h"

@@ -1,7 +1,7 @@
 """What a simulated libnvidia-ml.so.1 answers, in NVML's own units; libnvidia-ml.c says how the file is read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 ALL_LINKS = 0xFFFFFFFF  # the scope of NVLink fields that adds all links
@@ -59,6 +59,22 @@ Fault = int | Hang
 
 
 @dataclass(frozen=True, slots=True)
+class Instance:
+    """A MIG instance of a board; the defaults are an idle 1g.10gb of an H100, on which there is no more."""
+
+    uuid: str
+    gpu_instance: int
+    compute_instance: int = 0
+    name: str = "NVIDIA H100 80GB HBM3 MIG 1g.10gb"
+    slices: tuple[int, int] = (1, 1)  # of the GPU instance, of the compute instance
+    memory_total_bytes: int = 9_728 * MIB
+    memory_used_bytes: int = 12 * MIB
+    sm_active_percent: float | None = 0.0  # GPM, of its GPU instance
+    compute_processes: tuple[Process, ...] = ()
+    faults: Mapping[str, Fault] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """One board; the defaults are an idle H100 SXM. None: not supported.
 
@@ -93,6 +109,7 @@ class Device:
     compute_mode: int | None = 0
     persistence_mode: int | None = 1
     mig: Mode | None = OFF
+    instances: tuple[Instance | None, ...] = ()  # by index; None: there is none at this one
     ecc: Mode | None = ON
     recovery_action: int | None = 0
     throttle_power_nanoseconds: int | None = 0
@@ -152,6 +169,11 @@ def h100(number: int) -> Device:
     )
 
 
+def partitioned(board: Device, *instances: Instance | None) -> Device:
+    """The board in MIG mode, with these instances by index."""
+    return replace(board, mig=ON, instances=instances)
+
+
 def render(scenario: Scenario) -> str:
     """The text of the scenario file."""
     lines = [f"driver_version={scenario.driver_version}", *_faults(scenario.faults)]
@@ -162,6 +184,13 @@ def render(scenario: Scenario) -> str:
         keys = {**_values(device), **_fields(device), **device.raw}
         lines += [f"{key}={value}" for key, value in keys.items() if value is not None]
         lines += _faults(device.faults)
+    for device in scenario.devices:
+        for index, instance in enumerate(device.instances):
+            if instance is not None:
+                lines.append("[instance]")
+                keys = _of_instance(device, index, instance)
+                lines += [f"{key}={value}" for key, value in keys.items() if value is not None]
+                lines += _faults(instance.faults)
     return "\n".join(lines) + "\n"
 
 
@@ -225,6 +254,26 @@ def _values(device: Device) -> dict[str, str | int | float | None]:
         "pcie_lanes": device.pcie_lanes,
         "pcie_generation_limit": device.pcie_generation_limit,
         "pcie_lanes_limit": device.pcie_lanes_limit,
+    }
+
+
+def _of_instance(board: Device, index: int, instance: Instance) -> dict[str, str | int | float | None]:
+    return {
+        "uuid": instance.uuid,
+        "parent": board.uuid,
+        "mig_index": index,
+        "gpu_instance": instance.gpu_instance,
+        "compute_instance": instance.compute_instance,
+        "name": instance.name,
+        "slices.gpu": instance.slices[0],
+        "slices.compute": instance.slices[1],
+        "memory_mib": instance.memory_total_bytes // MIB,
+        "memory_total": instance.memory_total_bytes,
+        "memory_reserved": 0,
+        "memory_used": instance.memory_used_bytes,
+        "memory_free": instance.memory_total_bytes - instance.memory_used_bytes,
+        "sm_active": instance.sm_active_percent,
+        "processes.compute": _processes(instance.compute_processes),
     }
 
 

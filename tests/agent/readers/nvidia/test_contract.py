@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from tests.agent.readers.contract import ReaderContract
-from tests.simulators.nvml.scenario import Scenario, h100
+from tests.simulators.nvml.scenario import Instance, Scenario, h100, partitioned
 from tests.simulators.nvml.simulator import Simulator
 
 pytestmark = pytest.mark.server("cc")
@@ -24,3 +24,9 @@ class TestOneOldBoardAndOneLost(ReaderContract):
         )
         lost = replace(h100(1), faults={"nvmlDeviceGetUtilizationRates": 15})
         nvml.play(Scenario((old, lost)))
+
+
+class TestOneBoardInPartitionsAndOneWhole(ReaderContract):
+    @pytest.fixture(autouse=True)
+    def scenario(self, nvml: Simulator) -> None:
+        nvml.play(Scenario((partitioned(h100(0), Instance("MIG-a", 1), None, Instance("MIG-b", 2)), h100(1))))

@@ -140,7 +140,7 @@ UNSUPPORTED = [
     ({"nvlink_receive_kibibytes": None, "nvlink_transmit_kibibytes": None},
      {"link_receive_bytes_total", "link_transmit_bytes_total"}),
     ({"graphics_processes": None, "mps_processes": None}, set()),  # no such contexts: compute alone is the count
-    ({"mig": ON}, {"utilization_ratio", "memory_bandwidth_active_ratio"}),
+    ({"mig": ON}, {"utilization_ratio", "memory_bandwidth_active_ratio", "compute_active_ratio"}),
     ({"faults": {"nvmlDeviceGetUtilizationRates": 13}}, {"utilization_ratio", "memory_bandwidth_active_ratio"}),
     ({"faults": {"nvmlDeviceGetUtilizationRates": 26}}, {"utilization_ratio", "memory_bandwidth_active_ratio"}),
     ({"faults": {"nvmlDeviceGetMemoryInfo_v2": 25}}, {"memory_usage_bytes", "memory_limit_bytes"}),
