@@ -87,7 +87,7 @@ def ineffective(figures: Figures, key: NDArray[np.integer], keys: int) -> list[a
     bits = np.arange(len(kinds))
     of_kinds = sum((kind.view(np.uint8) << bit for bit, kind in enumerate(kinds)), np.zeros(len(key), dtype=np.uint8))
     often = np.bincount(key.astype(np.intp) << len(kinds) | of_kinds, minlength=keys << len(kinds))
-    tally = often.reshape(keys, -1) @ (np.arange(1 << len(kinds))[:, None] >> bits & 1)
+    tally = often.reshape(keys, 1 << len(kinds)) @ (np.arange(1 << len(kinds))[:, None] >> bits & 1)
     return [
         api.Ineffective(
             idle=idle, leased_idle=leased_idle, resident=resident, busy_without_work=busy, of=of,
