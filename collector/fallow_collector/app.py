@@ -21,29 +21,26 @@ from fallow_collector.api.tokens import Tokens
 from fallow_collector.config import Settings, is_loopback
 from fallow_collector.desk import Around, Desk
 from fallow_collector.health.board import Board
-from fallow_collector.health.rules import Rules, RulesError, load, shipped
 from fallow_collector.idle.state import WITNESSES
 from fallow_collector.ingest.server import Server, credentials
-from fallow_collector.ingest.session import Terms
 from fallow_collector.inventory import load_inventory
 from fallow_collector.journal import Journal
 from fallow_collector.keep import Keeper
 from fallow_collector.leases import LeaseFile
 from fallow_collector.ledgers.imports import Imports
+from fallow_collector.made import make_store, read_tls, rules_of, terms_of
 from fallow_collector.own import Own
 from fallow_collector.phases import PhaseLog
-from fallow_collector.pipeline import FLUSH_S, Pipeline, Waiting
+from fallow_collector.pipeline import FLUSH_S, Pipeline
 from fallow_collector.replay.recorder import Recorder
 from fallow_collector.replay.recordings import Recordings
 from fallow_collector.replay.taped import TapedEngine, TapedFleet
-from fallow_collector.state import State, StateError
-from fallow_collector.stores.embedded import EmbeddedStore
-from fallow_collector.stores.store import Store
+from fallow_collector.saving import Saving
+from fallow_collector.state import State
 from fallow_collector.view import View
 from fallow_collector.watch.feed import Feed
 from fallow_collector.watch.watchers import Watchers
 from fallow_collector.writer import Progress, Writer
-from fallow_proto.settings import SettingsError
 from fallow_proto.systemd import notify, watchdog_interval_s
 from fallow_proto.v1 import telemetry_pb2 as pb
 
@@ -54,9 +51,6 @@ DRAIN_S = 10.0
 STEP_S = 15.0  # most that one step of stopping may take
 ACKS_S = 2.0
 CHORES_S = 1.0
-KEEP_S = 2.0
-EVENTS_S = 0.2
-EVENTS_RETRY_S = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -133,15 +127,19 @@ class Collector:
     async def _start_state(self) -> None:
         rules = rules_of(self._settings)
         self._state = await asyncio.to_thread(State, Path(self._settings.state.dir))
-        self._stops.append(("state", self._stop_state))
-        self._keeper = Keeper(self._state, self._fleet, self._engine)
-        self._keeper.restore()
+        self._stops.append(("state file", self._close_state))
+        keeper = Keeper(self._state, self._fleet, self._engine)
+        keeper.restore()
         self._health = Board(rules, self._fleet, self._state, self._journal.note, round(time.time() * 1000))
         self._cordons = Cordons(
             self._state, self._fleet, self._engine, self._journal, self._view.refresh, time.monotonic, time.time
         )
         self._prepare.append(self._cordons.bring_up_to_date)
         self._ledgers = Ledgers(self._imports, self._state, self._view.refresh)
+        self._saving = Saving(
+            self._state, keeper, self._pipeline, self._journal, self._ledgers, self._cordons, self._health, self._own
+        )
+        self._stops.append(("saving", self._saving.finish))
         self._pipeline.streams.learn(
             (source, [(number, number)]) for source, number in await asyncio.to_thread(self._state.event_numbers)
         )
@@ -151,7 +149,6 @@ class Collector:
                     device.uuid, device.node, device.site or self._settings.site, device.vendor, device.model,
                     device.device_class,
                 )
-
         await self._start_leases()
 
     async def _start_leases(self) -> None:
@@ -166,14 +163,12 @@ class Collector:
         self._watches = Watchers(Feed(self._fleet, self._view, self._desk.lease_on))
         self._pipeline.heard = _Heard(self._desk, self._ledgers, self._health)
 
-    async def _stop_state(self) -> None:
-        await self._record()
-        await self._keep(stopping=True)
+    async def _close_state(self) -> None:
         await asyncio.to_thread(self._state.close)
 
     async def _start_pipeline(self) -> None:
-        for name, part in (("turns", self._turn), ("chores", self._do_chores), ("events", self._keep_events),
-                           ("keep", self._keep_on)):
+        for name, part in (("turns", self._turn), ("chores", self._do_chores),
+                           ("events", self._saving.keep_events), ("keep", self._saving.keep_on)):
             self._tasks.append(asyncio.create_task(part(), name=name))
         self._stops.append(("pipeline", self._stop_tasks))
 
@@ -213,7 +208,7 @@ class Collector:
 
     async def _start_grpc(self) -> None:
         listen, tls = self._settings.grpc.listen, self._settings.tls
-        secret = credentials(*(await asyncio.to_thread(_read_tls, self._settings))) if tls.cert else None
+        secret = credentials(*(await asyncio.to_thread(read_tls, self._settings))) if tls.cert else None
         self._stops.append(("grpc", self._stop_grpc))
         self.grpc_port = await self._server.start(listen, secret)
 
@@ -292,7 +287,8 @@ class Collector:
         while True:
             await asyncio.sleep(CHORES_S)
             self._pipeline.ask_again()
-            self._desk.tick(time.monotonic())
+            with self._pipeline.stage("leases"):
+                self._desk.tick(time.monotonic())
             with self._pipeline.stage("health"):
                 if self._health.due(time.monotonic(), time.time()):
                     self._health.tick(self._view.now().assessment.reasons, time.monotonic(), time.time())
@@ -300,61 +296,6 @@ class Collector:
             if serving != (not self._writer.problem):
                 serving = not serving
                 await self._server.serving(serving)
-
-    async def _keep_events(self) -> None:
-        while True:
-            await asyncio.sleep(EVENTS_S)
-            if not await self._record():
-                await asyncio.sleep(EVENTS_RETRY_S)
-
-    async def _record(self) -> bool:
-        """Whether the state has all events now, the agents' and our own."""
-        waiting, own = self._pipeline.waiting_events() or Waiting([], []), self._journal.waiting()
-        if not waiting.rows and not own:
-            return True
-        try:
-            await asyncio.to_thread(self._state.record, [*waiting.rows, *own])
-        except StateError as error:
-            self._pipeline.events_are_put_back(waiting)
-            self._journal.put_back(own)
-            self._state_fails(error)
-            return False
-        self._pipeline.events_are_kept(waiting)
-        self._own.state_problem = ""
-        return True
-
-    async def _keep_on(self) -> None:
-        while True:
-            await asyncio.sleep(KEEP_S)
-            await self._keep()
-
-    async def _keep(self, stopping: bool = False) -> None:
-        changes = self._keeper.changes()
-        try:
-            await asyncio.to_thread(changes.save, self._state)
-            await self._ledgers.keep()
-            await self._cordons.keep(stopping)
-            await self._keep_health()
-        except StateError as error:
-            self._keeper.put_back(changes)
-            self._state_fails(error)
-        else:
-            if changes.seen or changes.learned:
-                self._own.state_problem = ""
-
-    async def _keep_health(self) -> None:
-        """Raises StateError."""
-        changes = self._health.keep()
-        try:
-            await asyncio.to_thread(changes.save, self._state)
-        except StateError:
-            self._health.put_back(changes)
-            raise
-
-    def _state_fails(self, error: StateError) -> None:
-        if str(error) != self._own.state_problem:
-            log.error("state cannot be kept problem=%r", str(error))
-        self._own.state_problem = str(error)
 
 
 class _Heard:
@@ -371,42 +312,6 @@ class _Heard:
     def hello(self, hello: pb.Hello, now: float) -> None:
         self._health.hello(hello, time.time())
         self._desk.hello(hello, now)
-
-
-def make_store(settings: Settings) -> Store:
-    folder = Path(settings.state.dir)
-    if settings.store.kind == "influx":
-        from fallow_collector.stores.influx.store import InfluxStore  # 18 MiB that the embedded store does not need
-
-        return InfluxStore(settings.store.influx, folder / "influx.sqlite")
-    return EmbeddedStore(folder / "store", settings.store.embedded)
-
-
-def rules_of(settings: Settings) -> Rules:
-    """Raises SettingsError."""
-    try:
-        return load(Path(settings.health.rules)) if settings.health.rules else shipped()
-    except RulesError as error:
-        raise SettingsError(f"[health] rules: {error}") from error
-
-
-def terms_of(settings: Settings, version: str) -> Terms:
-    holders = tuple(
-        pb.Holder(command=holder.command, user=holder.user, max_memory_bytes=holder.max_memory_bytes)
-        for holder in settings.idle.holders
-    )
-    return Terms(version, settings.idle.evidence_s, holders)
-
-
-def _read_tls(settings: Settings) -> tuple[bytes, bytes, bytes | None]:
-    tls = settings.tls
-    files = {}
-    for name, path in (("cert", tls.cert), ("key", tls.key), ("client_ca", tls.client_ca)):
-        try:
-            files[name] = Path(path).read_bytes() if path else None
-        except OSError as error:
-            raise SettingsError(f"[tls] {name} = {path!r} cannot be read: {error.strerror}") from error
-    return files["cert"] or b"", files["key"] or b"", files["client_ca"]
 
 
 async def run(settings: Settings, version: str) -> int:
