@@ -312,16 +312,15 @@ static int next_event(nvmlEventSet_t set, nvmlEventData_t *out)
 
 nvmlReturn_t nvmlEventSetWait_v2(nvmlEventSet_t set, nvmlEventData_t *out, unsigned int timeout_ms)
 {
-    for (double until = monotonic() + timeout_ms / 1e3;;) {
-        {
-            ENTER(NULL);
-            if (next_event(set, out))
-                return NVML_SUCCESS;
-        }
+    ENTER(NULL);
+    for (double until = monotonic() + timeout_ms / 1e3; !next_event(set, out); reload()) {
         if (monotonic() >= until)
             return NVML_ERROR_TIMEOUT;
-        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+        pthread_mutex_unlock(&lock);
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+        pthread_mutex_lock(&lock);
     }
+    return NVML_SUCCESS;
 }
 
 /* ---- Telemetry ---- */
