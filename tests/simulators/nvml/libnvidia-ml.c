@@ -317,7 +317,7 @@ nvmlReturn_t nvmlEventSetWait_v2(nvmlEventSet_t set, nvmlEventData_t *out, unsig
         if (monotonic() >= until)
             return NVML_ERROR_TIMEOUT;
         pthread_mutex_unlock(&lock);
-        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
         pthread_mutex_lock(&lock);
     }
     return NVML_SUCCESS;
