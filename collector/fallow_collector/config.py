@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from fallow_collector.alerts.settings import AlertsSettings
 from fallow_collector.idle.settings import IdleSettings
 from fallow_collector.stores.embedded.settings import EmbeddedSettings
 from fallow_collector.stores.influx.settings import InfluxSettings
@@ -87,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store: StoreSettings = msgspec.field(default_factory=StoreSettings)
     health: HealthSettings = msgspec.field(default_factory=HealthSettings)
     idle: IdleSettings = msgspec.field(default_factory=IdleSettings)
+    alerts: AlertsSettings = msgspec.field(default_factory=AlertsSettings)
 
     def __post_init__(self) -> None:
         if not self.site or not self.site.isprintable() or " " in self.site or len(self.site) > 253:
