@@ -75,7 +75,7 @@ def test_the_environment_wins(tmp_path: Path) -> None:
     ("[http]\nlisten = '::1:4918'", "listen = '::1:4918', expected host:port, such as 127.0.0.1:4918 or [::]:4918"),
     ("[grcp]\nlisten = ''", "unknown key grcp; expected one of"),
     ("[grpc]\nlissten = ''", "unknown key grpc.lissten; expected one of listen; did you mean grpc.listen?"),
-    ("[alerts]\nrules = []", "unknown key alerts"),
+    ("[alarms]\nrules = []", "unknown key alarms"),
     ("site = 'a b'", "site = 'a b', expected 1 to 253 printable characters without a space"),
     ("[tls]\ncert = 'a'", "cert and key go together"),
     ("[tls]\nclient_ca = 'a'", "client_ca needs cert and key"),
