@@ -91,6 +91,7 @@ class FromAgent(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     FENCED_FIELD_NUMBER: _builtins.int
     LEDGER_FIELD_NUMBER: _builtins.int
+    PROCESSES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello:
         """first on the stream; again whenever inventory, readers or the spool's epochs change"""
@@ -111,6 +112,10 @@ class FromAgent(_message.Message):
     def ledger(self) -> Global___Ledger:
         """what a scheduler's own node daemon says is allocated here"""
 
+    @_builtins.property
+    def processes(self) -> Global___Processes:
+        """of one device, when they are others than before, and once on every stream"""
+
     def __init__(
         self,
         *,
@@ -120,12 +125,13 @@ class FromAgent(_message.Message):
         events: Global___Events | None = ...,
         fenced: Global___Fenced | None = ...,
         ledger: Global___Ledger | None = ...,
+        processes: Global___Processes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "fenced", b"fenced", "hello", b"hello", "kind", b"kind", "layout", b"layout", "ledger", b"ledger", "reports", b"reports"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "fenced", b"fenced", "hello", b"hello", "kind", b"kind", "layout", b"layout", "ledger", b"ledger", "processes", b"processes", "reports", b"reports"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "fenced", b"fenced", "hello", b"hello", "kind", b"kind", "layout", b"layout", "ledger", b"ledger", "reports", b"reports"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "fenced", b"fenced", "hello", b"hello", "kind", b"kind", "layout", b"layout", "ledger", b"ledger", "processes", b"processes", "reports", b"reports"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "layout", "reports", "events", "fenced", "ledger"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "layout", "reports", "events", "fenced", "ledger", "processes"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -939,3 +945,93 @@ class Allocation(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Allocation: _TypeAlias = Allocation  # noqa: Y015
+
+@_typing.final
+class Processes(_message.Message):
+    """The processes on one device; it replaces what was said before of that device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    PROCESSES_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    device: _builtins.str
+    """uuid"""
+    problem: _builtins.str
+    """not empty: which processes there are is not known"""
+    more: _builtins.int
+    """processes that the driver counts beyond these"""
+    @_builtins.property
+    def processes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Process]:
+        """by pid"""
+
+    def __init__(
+        self,
+        *,
+        device: _builtins.str = ...,
+        problem: _builtins.str = ...,
+        processes: _abc.Iterable[Global___Process] | None = ...,
+        more: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "more", b"more", "problem", b"problem", "processes", b"processes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Processes: _TypeAlias = Processes  # noqa: Y015
+
+@_typing.final
+class Process(_message.Message):
+    """A pid and its start name a process; a pid alone may be given to another one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PID_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    STARTED_MS_FIELD_NUMBER: _builtins.int
+    COMMAND_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    CGROUP_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    EXEMPT_FIELD_NUMBER: _builtins.int
+    pid: _builtins.int
+    """as the driver says it"""
+    problem: _builtins.str
+    """not empty: who it is is not known, and only pid, memory and exempt count"""
+    started_ms: _builtins.int
+    command: _builtins.str
+    """name of the executable file, or what the kernel keeps of it"""
+    user: _builtins.str
+    """name, or the number of a user whom the node's /etc/passwd does not name"""
+    uid: _builtins.int
+    cgroup: _builtins.str
+    """path in the hierarchy that says most; empty: not known"""
+    memory_bytes: _builtins.int
+    """on the device, as its driver says"""
+    exempt: _builtins.bool
+    """a Holder of the Welcome names it: it holds nothing"""
+    def __init__(
+        self,
+        *,
+        pid: _builtins.int = ...,
+        problem: _builtins.str = ...,
+        started_ms: _builtins.int = ...,
+        command: _builtins.str = ...,
+        user: _builtins.str = ...,
+        uid: _builtins.int = ...,
+        cgroup: _builtins.str = ...,
+        memory_bytes: _builtins.int | None = ...,
+        exempt: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes", "memory_bytes", b"memory_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes", "cgroup", b"cgroup", "command", b"command", "exempt", b"exempt", "memory_bytes", b"memory_bytes", "pid", b"pid", "problem", b"problem", "started_ms", b"started_ms", "uid", b"uid", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__memory_bytes: _TypeAlias = _typing.Literal["memory_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_bytes: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_bytes) -> _WhichOneofReturnType__memory_bytes | None: ...
+
+Global___Process: _TypeAlias = Process  # noqa: Y015
