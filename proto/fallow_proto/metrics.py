@@ -178,6 +178,18 @@ METRICS: tuple[Metric, ...] = (
         "retirement_pending", "1: pages wait to be given up until the driver is loaded again.",
         group=Group.SLOW, fold=Fold.MAX, high=1.0,
     ),
+    Metric(
+        "retired_pages", "Pages of memory given up, for whatever errors (boards without spare rows).",
+        group=Group.SLOW, fold=Fold.MAX, high=1e6,
+    ),
+    Metric(
+        "memory_unrepairable", "1: memory is broken that neither spare rows nor channels can replace.",
+        group=Group.SLOW, fold=Fold.MAX, high=1.0,
+    ),
+    Metric(
+        "sram_threshold_exceeded", "1: so many errors in the chip's own memories that its vendor's test would fail it.",
+        group=Group.SLOW, fold=Fold.MAX, high=1.0,
+    ),
     # Links in depth
     Metric(
         "pcie_generation", "Generation of PCIe in use; idle devices may lower it.", group=Group.MEDIUM, fold=Fold.MAX,
@@ -217,6 +229,40 @@ METRICS: tuple[Metric, ...] = (
         "fabric_health_mask", "What troubles the fabric, some bits each (nvml.h, NVML_GPU_FABRIC_HEALTH_MASK_…).",
         group=Group.MEDIUM, high=65_535.0,
     ),
+    Metric(
+        "fabric_health", "What the driver makes of the fabric: 1 healthy, 2 unhealthy, 3 of limited capacity (nvml.h).",
+        group=Group.MEDIUM, fold=Fold.MAX, low=1.0, high=3.0,
+    ),
+    Metric(
+        "fabric_bandwidth_degraded", "1: the fabric has less bandwidth than it should.",
+        group=Group.MEDIUM, fold=Fold.MAX, high=1.0,
+    ),
+    Metric(
+        "fabric_route_unhealthy", "1: a route through the fabric is unhealthy.",
+        group=Group.MEDIUM, fold=Fold.MAX, high=1.0,
+    ),
+    Metric(
+        "fabric_route_recovering", "1: a route through the fabric is being recovered.",
+        group=Group.MEDIUM, fold=Fold.MAX, high=1.0,
+    ),
+    Metric(
+        "fabric_access_recovering", "1: the fabric recovers from an access that timed out.",
+        group=Group.MEDIUM, fold=Fold.MAX, high=1.0,
+    ),
+    Metric(
+        "fabric_misconfigured",
+        "0: the fabric is set up as it should be; 2 and above: what is wrong (nvml.h, …_INCORRECT_CONFIGURATION_…).",
+        group=Group.MEDIUM, fold=Fold.MAX, high=15.0,
+    ),
+    Metric(
+        "link_symbol_error_ratio", "Share of symbols that arrive broken, on the worst of its links (NVLink 5).",
+        group=Group.SLOW, fold=Fold.MAX, high=1.0, otel="hw.errors",
+    ),
+    Metric(
+        "link_effective_error_ratio",
+        "Share of bits that are broken after forward error correction, on the worst of its links (NVLink 5).",
+        group=Group.SLOW, fold=Fold.MAX, high=1.0, otel="hw.errors",
+    ),
     # A host's CPUs
     Metric("cpu_cores", "Logical CPUs of the host.", high=65_536.0, otel="system.cpu.logical.count"),
     Metric(
@@ -244,6 +290,14 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "rdma_ports_down", "Of these, the ones that are not active now.",
         group=Group.MEDIUM, fold=Fold.MAX, high=4_096.0, otel="hw.network.up",
+    ),
+    Metric(
+        "rdma_ports_slow", "Active InfiniBand and RoCE ports that are slower than they were since its reader started.",
+        group=Group.MEDIUM, fold=Fold.MAX, high=4_096.0,
+    ),
+    Metric(
+        "rdma_port_rate_bytes_per_second", "Speed of the slowest of the active InfiniBand and RoCE ports.",
+        group=Group.MEDIUM, fold=Fold.MIN, high=1e14, otel="hw.network.bandwidth.limit",
     ),
     Metric(
         "oom_kills_total", "Processes that the kernel killed since boot because memory ran out.",

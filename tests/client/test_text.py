@@ -31,6 +31,8 @@ def test_what_is_not_known_is_a_dash_and_never_zero() -> None:
     ("clock_hertz", 1.98e9, "clock MHz", "1980"),
     ("throttle_power_seconds_total", 3.25, "throttle power s", "3.2"),
     ("io_receive_bytes_total", 2.0**30, "io receive GiB", "1.0"),
+    ("link_symbol_error_ratio", 2.5e-11, "link symbol errors per 10^12", "25.0"),
+    ("rdma_port_rate_bytes_per_second", 5e10, "rdma port rate GB/s", "50.0"),
     ("pcie_replays_total", 3.0, "pcie replays", "3"),
     ("cpu_busy_cores", 1.25, "cpu busy cores", "1.2"),
     ("processes", 2.0, "processes", "2"),
@@ -44,11 +46,13 @@ def test_every_metric_that_ends_in_a_unit_is_shown_in_one() -> None:
     assert bare == [
         "processes", "processes_exempt", "recovery_action",
         "persistence_mode", "remapped_rows_corrected", "remapped_rows_uncorrected", "remap_pending", "remap_failed",
-        "retired_pages_corrected", "retired_pages_uncorrected", "retirement_pending", "pcie_generation",
+        "retired_pages_corrected", "retired_pages_uncorrected", "retirement_pending", "retired_pages",
+        "memory_unrepairable", "sram_threshold_exceeded", "pcie_generation",
         "pcie_lanes", "pcie_generation_limit", "pcie_lanes_limit", "links", "links_inactive", "fabric_state",
-        "fabric_health_mask",
+        "fabric_health_mask", "fabric_health", "fabric_bandwidth_degraded", "fabric_route_unhealthy",
+        "fabric_route_recovering", "fabric_access_recovering", "fabric_misconfigured",
         "job_processes",
-        "rdma_ports", "rdma_ports_down", "tasks_blocked", "tasks_blocked_driver", "root_read_only", "var_read_only",
+        "rdma_ports", "rdma_ports_down", "rdma_ports_slow", "tasks_blocked", "tasks_blocked_driver", "root_read_only", "var_read_only",
         "network_mounts", "network_mounts_down",
     ]
 

@@ -4,13 +4,16 @@ import re
 
 from fallow_proto.metrics import COLUMN, METRICS, NAMES, Kind
 
-UNITS = ("_ratio", "_bytes", "_watts", "_celsius", "_hertz", "_cores", "_action")
+UNITS = ("_ratio", "_bytes", "_watts", "_celsius", "_hertz", "_cores", "_action", "_bytes_per_second")
 COUNTS = (
     "processes", "processes_exempt", "job_processes",
     "persistence_mode", "remapped_rows_corrected", "remapped_rows_uncorrected", "remap_pending", "remap_failed",
-    "retired_pages_corrected", "retired_pages_uncorrected", "retirement_pending", "pcie_generation", "pcie_lanes",
+    "retired_pages_corrected", "retired_pages_uncorrected", "retirement_pending", "retired_pages",
+    "memory_unrepairable", "sram_threshold_exceeded", "pcie_generation", "pcie_lanes",
     "pcie_generation_limit", "pcie_lanes_limit", "links", "links_inactive", "fabric_state", "fabric_health_mask",
-    "rdma_ports", "rdma_ports_down", "tasks_blocked", "tasks_blocked_driver", "root_read_only", "var_read_only",
+    "fabric_health", "fabric_bandwidth_degraded", "fabric_route_unhealthy", "fabric_route_recovering",
+    "fabric_access_recovering", "fabric_misconfigured",
+    "rdma_ports", "rdma_ports_down", "rdma_ports_slow", "tasks_blocked", "tasks_blocked_driver", "root_read_only", "var_read_only",
     "network_mounts", "network_mounts_down",
 )
 

@@ -15,9 +15,11 @@ class Unit(NamedTuple):
 
 
 _UNITS = (
+    Unit("_error_ratio", 1e12, "errors per 10^12", 1),
     Unit("_ratio", 100.0, "%", 1),
     Unit("_bytes", GIB, "GiB", 1),
     Unit("_bytes_total", GIB, "GiB", 1),
+    Unit("_bytes_per_second", 1e-9, "GB/s", 1),
     Unit("_watts", 1.0, "W", 0),
     Unit("_joules_total", 1 / 3.6e6, "kWh", 2),
     Unit("_celsius", 1.0, "°C", 0),
