@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fallow_agent.happening import Happening
-from fallow_agent.readers import host_mounts, host_port_counters, host_ports, host_tasks
+from fallow_agent.readers import host_mounts, host_port_counters, host_port_rates, host_ports, host_tasks
 from fallow_agent.readers.aside import Aside
 from fallow_agent.readers.host_disks import Disks
 from fallow_agent.readers.host_servers import Servers
@@ -17,7 +17,9 @@ from fallow_proto.states import EventKind
 
 COLUMNS: Mapping[Group, Sequence[str]] = {
     Group.FAST: (),
-    Group.MEDIUM: ("rdma_ports", "rdma_ports_down", "oom_kills_total"),
+    Group.MEDIUM: (
+        "rdma_ports", "rdma_ports_down", "rdma_ports_slow", "rdma_port_rate_bytes_per_second", "oom_kills_total",
+    ),
     Group.SLOW: (
         "rdma_port_errors_total", "rdma_link_downs_total", "rdma_receive_bytes_total", "rdma_transmit_bytes_total",
         "tasks_blocked", "tasks_blocked_driver", "root_free_ratio", "root_read_only", "var_free_ratio",
@@ -25,8 +27,8 @@ COLUMNS: Mapping[Group, Sequence[str]] = {
     ),
 }
 _OF_PORTS = frozenset({
-    "rdma_ports", "rdma_ports_down", "rdma_port_errors_total", "rdma_link_downs_total", "rdma_receive_bytes_total",
-    "rdma_transmit_bytes_total",
+    "rdma_ports", "rdma_ports_down", "rdma_ports_slow", "rdma_port_rate_bytes_per_second", "rdma_port_errors_total",
+    "rdma_link_downs_total", "rdma_receive_bytes_total", "rdma_transmit_bytes_total",
 })
 PATIENCE_S = 0.2
 """How long a reading waits for the adapters, which answer within milliseconds when they do."""
@@ -43,6 +45,7 @@ class HostHealth:
         self._tell = tell
         self._has_ports = bool(host_ports.folders(sys))
         self._ports = host_ports.PortWatch()
+        self._rates = host_port_rates.PortRates()
         self._ask_ports = Aside(lambda: host_ports.found(sys))
         self._counters = host_port_counters.PortCounters()
         self._ask_counters = Aside(lambda: host_port_counters.found(sys))
@@ -77,7 +80,8 @@ class HostHealth:
             return {}
         self._told(self._ports.take(found))
         ports, down = self._ports.count(found)
-        return {"rdma_ports": float(ports)} | ({} if down is None else {"rdma_ports_down": float(down)})
+        known = {} if down is None else {"rdma_ports_down": float(down)}
+        return {"rdma_ports": float(ports)} | known | self._rates.take(found)
 
     def _read_counters(self) -> dict[str, float]:
         found = self._ask_counters.ask(PATIENCE_S) if self._has_ports else None

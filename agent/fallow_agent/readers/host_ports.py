@@ -11,15 +11,23 @@ from typing import NamedTuple
 from fallow_agent.happening import Happening
 from fallow_proto.states import EventKind
 
-_ACTIVE = "ACTIVE"
+ACTIVE = "ACTIVE"
 _GONE = "gone"
 
 
 class Port(NamedTuple):
-    """`state` in the kernel's word (ACTIVE, DOWN, INIT, ARMED, …), None where it cannot be read; `link` for people."""
+    """`state` in the kernel's word (ACTIVE, DOWN, INIT, ARMED, …), None where it cannot be read; the others as it has
+    them, empty where they cannot be read.
+    """
 
     state: str | None
-    link: str
+    layer: str = ""  # InfiniBand, Ethernet
+    rate: str = ""  # 400 Gb/sec (4X NDR)
+
+    @property
+    def link(self) -> str:
+        """For people."""
+        return ", ".join(filter(None, (self.layer, self.rate)))
 
 
 def folders(sys: Path) -> dict[str, Path]:
@@ -35,8 +43,7 @@ def found(sys: Path) -> dict[str, Port]:
     ports = {}
     for name, folder in folders(sys).items():
         _, _, state = (_text(folder / "state") or "").partition(": ")  # "4: ACTIVE"
-        link = ", ".join(filter(None, (_text(folder / "link_layer"), _text(folder / "rate"))))
-        ports[name] = Port(state or None, link)
+        ports[name] = Port(state or None, _text(folder / "link_layer") or "", _text(folder / "rate") or "")
     return ports
 
 
@@ -55,13 +62,13 @@ class PortWatch:
     def take(self, ports: Mapping[str, Port]) -> list[Happening]:
         """What happened since the last call. `code` is the port's place, so that two that flap are two events."""
         happened = []
-        for name, port in {**dict.fromkeys(self._last, Port(_GONE, "")), **ports}.items():
+        for name, port in {**dict.fromkeys(self._last, Port(_GONE)), **ports}.items():
             before = self._last.get(name)
-            if before is None and port.state == _ACTIVE:
+            if before is None and port.state == ACTIVE:
                 self._places.append(name)
                 self._last[name] = port
             elif before is not None and port.state is not None:
-                if (port.state == _ACTIVE) != (before.state == _ACTIVE):
+                if (port.state == ACTIVE) != (before.state == ACTIVE):
                     happened.append(self._change(name, before, port))
                 self._last[name] = port
         return happened
@@ -70,10 +77,10 @@ class PortWatch:
         """How many of the ports that were ever active are not; None while one of them does not say."""
         if any(port.state is None for name, port in ports.items() if name in self._last):
             return Count(len(self._last), None)
-        return Count(len(self._last), sum(port.state != _ACTIVE for port in self._last.values()))
+        return Count(len(self._last), sum(port.state != ACTIVE for port in self._last.values()))
 
     def _change(self, name: str, before: Port, now: Port) -> Happening:
-        up = now.state == _ACTIVE
+        up = now.state == ACTIVE
         link = (now if up else before).link
         return Happening(
             EventKind.PORT_UP if up else EventKind.PORT_DOWN, "",

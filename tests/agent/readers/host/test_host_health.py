@@ -68,7 +68,10 @@ def read(reader: HostReader, group: Group) -> dict[str, float]:
 def test_a_host_gives_what_ails_it_at_the_slower_paces(host: Host) -> None:
     host.adapters.count(host.adapters.port("mlx5_0/1"), link_downed=2, port_rcv_data=25)
     reader = host.opened()
-    assert read(reader, Group.MEDIUM) == {"rdma_ports": 1, "rdma_ports_down": 0, "oom_kills_total": 3}
+    assert read(reader, Group.MEDIUM) == {
+        "rdma_ports": 1, "rdma_ports_down": 0, "rdma_ports_slow": 0, "rdma_port_rate_bytes_per_second": 50e9,
+        "oom_kills_total": 3,
+    }
     slow = read(reader, Group.SLOW)
     assert set(slow) == set(reader.columns(Group.SLOW))
     assert (slow["rdma_link_downs_total"], slow["rdma_receive_bytes_total"]) == (2, 100)
