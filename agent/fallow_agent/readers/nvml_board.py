@@ -10,10 +10,10 @@ import pynvml as nvml
 from fallow_agent.readers.nvlink import Reach, address_of, reach_of
 from fallow_agent.readers.nvml_calls import CALLS, MEMORY, ProcessLists
 from fallow_agent.readers.nvml_device import NvmlDevice
-from fallow_agent.readers.nvml_fields import Call, Handle, call_of, fields_of
+from fallow_agent.readers.nvml_fields import Call, Handle, fields_of
 from fallow_agent.readers.nvml_gpm import GpmActivity
 from fallow_agent.readers.nvml_instances import Instance, Instances, instances_of
-from fallow_agent.readers.nvml_links import LinkStates, error_rows, links_of
+from fallow_agent.readers.nvml_links import LinkErrors, LinkStates, links_of
 from fallow_agent.readers.nvml_values import rows_of
 from fallow_agent.readers.reader import DeviceIdentity
 from fallow_proto.metrics import Group
@@ -134,7 +134,8 @@ def _of_links(handle: Handle) -> Iterator[Call]:
     links = links_of(handle)
     if links:
         yield Call(("links", "links_inactive"), LinkStates(links).ask)
-        yield call_of(error_rows(handle, links))
+        errors = LinkErrors(handle, links)
+        yield Call(errors.metrics, errors.ask)
 
 
 def _modes_of(handle: Handle) -> Modes:

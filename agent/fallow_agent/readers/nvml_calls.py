@@ -7,8 +7,10 @@ import ctypes
 
 import pynvml as nvml
 
+from fallow_agent.readers.nvml_fabric import FABRIC
 from fallow_agent.readers.nvml_fields import Call, Handle, Told, check, function
 from fallow_agent.readers.nvml_links import LINK_METRICS
+from fallow_agent.readers.nvml_memory import MEMORY_FLAGS
 from fallow_agent.readers.nvml_values import ROWS, UNSUPPORTED, known, memory_in_use, merge
 from fallow_agent.readers.reader import Process
 
@@ -80,12 +82,6 @@ def _pcie_lanes_limit(handle: Handle) -> Told:
     return Told(known("pcie_lanes_limit", nvml.nvmlDeviceGetMaxPcieLinkWidth(handle)))
 
 
-def _fabric(handle: Handle) -> Told:
-    info = nvml.c_nvmlGpuFabricInfo_v2_t()
-    nvml.nvmlDeviceGetGpuFabricInfoV(handle, ctypes.byref(info))
-    return Told(known("fabric_state", info.state) | known("fabric_health_mask", info.healthMask))
-
-
 MEMORY = Call(("memory_usage_bytes", "memory_limit_bytes"), _memory)
 
 CALLS: tuple[Call, ...] = (
@@ -99,11 +95,12 @@ CALLS: tuple[Call, ...] = (
     Call(("temperature_margin_celsius",), _temperature_margin),
     Call(("pcie_generation",), _pcie_generation),
     Call(("pcie_lanes",), _pcie_lanes),
-    Call(("fabric_state", "fabric_health_mask"), _fabric),
+    *FABRIC,
     Call(("temperature_slowdown_celsius",), _temperature_slowdown),
     Call(("persistence_mode",), _persistence_mode),
     Call(("pcie_generation_limit",), _pcie_generation_limit),
     Call(("pcie_lanes_limit",), _pcie_lanes_limit),
+    *MEMORY_FLAGS,
 )
 """Beside the field values. A call is used for what nothing before it gives, neither a field nor another call."""
 

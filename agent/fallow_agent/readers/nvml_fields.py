@@ -51,12 +51,8 @@ class Call(NamedTuple):
 
 def fields_of(handle: Handle, rows: Iterable[Row]) -> Call:
     """Of these rows the ones that the device's driver knows, in one call."""
-    return call_of(choose(rows, probe(handle, fields_of_rows(rows))))
-
-
-def call_of(rows: Iterable[Row]) -> Call:
-    """Chosen rows, in one call."""
-    chosen = tuple(rows)
+    wanted = tuple(rows)
+    chosen = choose(wanted, probe(handle, fields_of_rows(wanted)))
     fields = FieldValues(fields_of_rows(chosen))
 
     def ask(handle: Handle) -> Told:

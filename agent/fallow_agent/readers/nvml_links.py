@@ -4,16 +4,26 @@ A field value is of one link (its scope); nvml.h gives sums over all links for t
 questions is one call with a field for every link that the device has.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from math import isnan
 
 import pynvml as nvml
 
 from fallow_agent.readers.nvml_fields import FieldValues, Handle, Told, check_answers, probe
-from fallow_agent.readers.nvml_values import FieldId, Row, is_unsupported
+from fallow_agent.readers.nvml_values import (
+    Answer,
+    FieldId,
+    Row,
+    error_ratio,
+    fields_of_rows,
+    is_unsupported,
+    known,
+    settle,
+)
 
 LINK_METRICS = (
     "links", "links_inactive", "link_crc_errors_total", "link_replays_total", "link_recoveries_total",
-    "link_receive_errors_total",
+    "link_receive_errors_total", "link_symbol_error_ratio", "link_effective_error_ratio",
 )
 
 _LINKS = range(nvml.NVML_NVLINK_MAX_LINKS)
@@ -28,6 +38,10 @@ _ERRORS = {
         nvml.NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_EVENTS, nvml.NVML_FI_DEV_NVLINK_ERROR_DL_RECOVERY,
     ),
     "link_receive_errors_total": (nvml.NVML_FI_DEV_NVLINK_COUNT_RCV_ERRORS,),
+}
+_RATIOS = {
+    "link_symbol_error_ratio": nvml.NVML_FI_DEV_NVLINK_COUNT_SYMBOL_BER,
+    "link_effective_error_ratio": nvml.NVML_FI_DEV_NVLINK_COUNT_EFFECTIVE_BER,
 }
 
 
@@ -50,22 +64,53 @@ class LinkStates:
         return Told(values)
 
 
+class LinkErrors:
+    """What the driver counts, each over the links that count it; and of error ratios the worst link's."""
+
+    def __init__(self, handle: Handle, links: Sequence[int]) -> None:
+        """Find out which. Raises nothing: where the device does not answer just now, all links are assumed."""
+        numbers = [*(field for fields in _ERRORS.values() for field in fields), *_RATIOS.values()]
+        answers = probe(handle, [FieldId(number, link) for number in numbers for link in links])
+        self._rows = tuple(_counted(answers, links))
+        telling = {metric: _telling(answers, number, links) for metric, number in _RATIOS.items()}
+        self._ratios = {metric: fields for metric, fields in telling.items() if fields}
+        self._fields = FieldValues(dict.fromkeys(
+            [*fields_of_rows(self._rows), *(field for fields in self._ratios.values() for field in fields)]
+        ))
+        self.metrics = (*(row.metric for row in self._rows), *self._ratios)
+
+    def ask(self, handle: Handle) -> Told:
+        """Where one link does not tell, neither the sum nor the worst is known."""
+        answers = self._fields.ask(handle)
+        values = settle(self._rows, answers)
+        for metric, fields in self._ratios.items():
+            values |= _worst(metric, [answers[field].value for field in fields])
+        check_answers(answers, partial=bool(values))
+        return Told(values)
+
+
+def _counted(answers: Mapping[FieldId, Answer], links: Sequence[int]) -> Iterator[Row]:
+    for metric, alternatives in _ERRORS.items():
+        for number in alternatives:
+            if counting := _telling(answers, number, links):
+                yield Row(metric, 1.0, (counting,))
+                break
+
+
+def _telling(answers: Mapping[FieldId, Answer], number: int, links: Sequence[int]) -> tuple[FieldId, ...]:
+    """Of a field those links that have it."""
+    fields = [FieldId(number, link) for link in links]
+    return tuple(field for field in fields if not is_unsupported(answers[field]))
+
+
+def _worst(metric: str, said: Sequence[float | None]) -> dict[str, float]:
+    ratios = [error_ratio(raw) for raw in said if raw is not None]
+    if len(ratios) < len(said) or any(isnan(ratio) for ratio in ratios):
+        return {}
+    return known(metric, max(ratios))
+
+
 def links_of(handle: Handle) -> list[int]:
     """The numbers of the device's links, active or not."""
     states = probe(handle, [FieldId(_STATE, link) for link in _LINKS])
     return [field.scope for field, answer in states.items() if not is_unsupported(answer)]
-
-
-def error_rows(handle: Handle, links: Sequence[int]) -> tuple[Row, ...]:
-    """What the driver counts, each over the links that count it."""
-    wanted = [FieldId(field, link) for fields in _ERRORS.values() for field in fields for link in links]
-    answers = probe(handle, wanted)
-    rows = []
-    for metric, alternatives in _ERRORS.items():
-        for field in alternatives:
-            counting = tuple(each for link in links if not is_unsupported(answers[each := FieldId(field, link)]))
-            if counting:
-                rows.append(Row(metric, 1.0, (counting,)))
-                break
-    return tuple(rows)
-

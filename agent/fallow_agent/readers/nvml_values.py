@@ -5,6 +5,7 @@ Names, units and meanings are those of nvml.h 13; nothing here calls the library
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from math import nan
 from typing import NamedTuple
 
 import pynvml as nvml
@@ -122,6 +123,7 @@ ROWS: tuple[Row, ...] = (
     Row("remap_failed", 1.0, ((FieldId(nvml.NVML_FI_DEV_REMAPPED_FAILURE),),)),
     Row("retired_pages_corrected", 1.0, ((FieldId(nvml.NVML_FI_DEV_RETIRED_SBE),),)),
     Row("retired_pages_uncorrected", 1.0, ((FieldId(nvml.NVML_FI_DEV_RETIRED_DBE),),)),
+    Row("retired_pages", 1.0, ((FieldId(nvml.NVML_FI_DEV_RETIRED_SBE), FieldId(nvml.NVML_FI_DEV_RETIRED_DBE)),)),
     Row("retirement_pending", 1.0, ((FieldId(nvml.NVML_FI_DEV_RETIRED_PENDING),),)),
 )
 
@@ -131,8 +133,8 @@ def rows_of(group: Group) -> tuple[Row, ...]:
 
 
 def fields_of_rows(rows: Iterable[Row]) -> tuple[FieldId, ...]:
-    """Of all alternatives."""
-    return tuple(field for row in rows for fields in row.alternatives for field in fields)
+    """Of all alternatives, each once."""
+    return tuple(dict.fromkeys(field for row in rows for fields in row.alternatives for field in fields))
 
 
 def choose(rows: Iterable[Row], answers: Mapping[FieldId, Answer]) -> tuple[Row, ...]:
@@ -154,6 +156,17 @@ def settle(rows: Iterable[Row], answers: Mapping[FieldId, Answer]) -> dict[str, 
         if len(parts) == len(fields) and _NOT_AVAILABLE.isdisjoint(parts):
             values |= known(metric, sum(parts), scale)
     return values
+
+
+def error_ratio(raw: float) -> float:
+    """A bit error rate of NVLink 5 as a ratio; NaN: that cannot be one.
+
+    nvml.h: the exponent in bits 0 to 7, the mantissa in bits 8 to 11; together mantissa × 10^-exponent (DCGM's
+    NvmlBerParser). A sound link says 15 and 255.
+    """
+    if not 0 <= raw <= 0xFFF or raw != int(raw):
+        return nan
+    return (int(raw) >> 8) * 10.0 ** -(int(raw) & 0xFF)
 
 
 def failure_of(codes: Iterable[int], *, partial: bool) -> int | None:

@@ -184,145 +184,6 @@ nvmlReturn_t nvmlDeviceGetPciInfo_v3(nvmlDevice_t handle, nvmlPciInfo_t *out)
     return NVML_SUCCESS;
 }
 
-/* ---- Links ---- */
-
-static nvmlReturn_t far_end(const struct section *section, unsigned int link, const char **out)
-{
-    char key[16];
-    if (!get(section, "link.0"))
-        return NVML_ERROR_NOT_SUPPORTED;
-    snprintf(key, sizeof key, "link.%u", link);
-    *out = get(section, key);
-    return *out ? NVML_SUCCESS : NVML_ERROR_INVALID_ARGUMENT;
-}
-
-#define FAR_END(link, name)                                                                                \
-    const char *name;                                                                                      \
-    nvmlReturn_t named = far_end(section, link, &name);                                                    \
-    if (named != NVML_SUCCESS)                                                                             \
-        return named
-
-nvmlReturn_t nvmlDeviceGetNvLinkState(nvmlDevice_t handle, unsigned int link, nvmlEnableState_t *out)
-{
-    ENTER(handle);
-    FAR_END(link, end);
-    *out = strcmp(end, "down") == 0 ? NVML_FEATURE_DISABLED : NVML_FEATURE_ENABLED;
-    return NVML_SUCCESS;
-}
-
-nvmlReturn_t nvmlDeviceGetNvLinkRemoteDeviceType(nvmlDevice_t handle, unsigned int link,
-                                                 nvmlIntNvLinkDeviceType_t *out)
-{
-    ENTER(handle);
-    FAR_END(link, end);
-    *out = (nvmlIntNvLinkDeviceType_t)atoi(end);
-    return NVML_SUCCESS;
-}
-
-nvmlReturn_t nvmlDeviceGetNvLinkRemotePciInfo_v2(nvmlDevice_t handle, unsigned int link, nvmlPciInfo_t *out)
-{
-    ENTER(handle);
-    FAR_END(link, end);
-    memset(out, 0, sizeof *out);
-    return sscanf(end, "%*d %x:%x:%x", &out->domain, &out->bus, &out->device) == 3 ? NVML_SUCCESS
-                                                                                   : NVML_ERROR_UNKNOWN;
-}
-
-nvmlReturn_t nvmlDeviceGetGpuFabricInfoV(nvmlDevice_t handle, nvmlGpuFabricInfoV_t *out)
-{
-    ENTER(handle);
-    const char *fabric = get(section, "fabric");
-    unsigned int state, status;
-    int cluster;
-    if (!fabric)
-        return NVML_ERROR_NOT_SUPPORTED;
-    if (out->version != nvmlGpuFabricInfo_v2) /* of later ones, only more members are written */
-        return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
-    sscanf(fabric, "%u %u %u %n", &state, &status, &out->cliqueId, &cluster);
-    out->state = (nvmlGpuFabricState_t)state;
-    out->status = (nvmlReturn_t)status;
-    NUMBER(unsigned int, "fabric_health", &out->healthMask);
-    for (int i = 0; i < NVML_GPU_FABRIC_UUID_LEN; i++)
-        sscanf(fabric + cluster + 2 * i, "%2hhx", &out->clusterUuid[i]);
-    return NVML_SUCCESS;
-}
-
-/* ---- Events ---- */
-
-struct nvmlEventSet_st {
-    int next, repeated; /* the event that comes next, and how often it was told already */
-    struct { char uuid[NVML_DEVICE_UUID_V2_BUFFER_SIZE]; unsigned long long types; } registered[DEVICES];
-};
-
-static const char *event_at(int number)
-{
-    char key[24];
-    snprintf(key, sizeof key, "event.%d", number);
-    return get(&library, key);
-}
-
-nvmlReturn_t nvmlEventSetCreate(nvmlEventSet_t *out)
-{
-    ENTER(NULL);
-    *out = calloc(1, sizeof **out);
-    while (event_at((*out)->next)) /* what happened before is lost */
-        (*out)->next++;
-    return NVML_SUCCESS;
-}
-
-nvmlReturn_t nvmlEventSetFree(nvmlEventSet_t set)
-{
-    ENTER(NULL);
-    free(set);
-    return NVML_SUCCESS;
-}
-
-NUMBER_FUNCTION(nvmlDeviceGetSupportedEventTypes, unsigned long long, "event_types")
-
-nvmlReturn_t nvmlDeviceRegisterEvents(nvmlDevice_t handle, unsigned long long types, nvmlEventSet_t set)
-{
-    ENTER(handle);
-    unsigned long long supported;
-    NUMBER(unsigned long long, "event_types", &supported);
-    if (types & ~supported)
-        return NVML_ERROR_NOT_SUPPORTED;
-    strncpy(set->registered[section - devices].uuid, handle->uuid, sizeof handle->uuid - 1);
-    set->registered[section - devices].types |= types;
-    return NVML_SUCCESS;
-}
-
-static int next_event(nvmlEventSet_t set, nvmlEventData_t *out)
-{
-    for (const char *event; (event = event_at(set->next)); set->next++, set->repeated = 0) {
-        char uuid[NVML_DEVICE_UUID_V2_BUFFER_SIZE];
-        int times;
-        sscanf(event, "%llu %llu %d %95s %u", &out->eventType, &out->eventData, &times, uuid, &out->gpuInstanceId);
-        out->computeInstanceId = ~0u;
-        for (int i = 0; set->repeated < times && i < DEVICES; i++)
-            if (strcmp(set->registered[i].uuid, uuid) == 0 && set->registered[i].types & out->eventType) {
-                set->repeated++;
-                for (int slot = 0; slot < DEVICES; slot++)
-                    if (strcmp(handles[slot].uuid, uuid) == 0)
-                        out->device = &handles[slot];
-                return 1;
-            }
-    }
-    return 0;
-}
-
-nvmlReturn_t nvmlEventSetWait_v2(nvmlEventSet_t set, nvmlEventData_t *out, unsigned int timeout_ms)
-{
-    ENTER(NULL);
-    for (double until = monotonic() + timeout_ms / 1e3; !next_event(set, out); reload()) {
-        if (monotonic() >= until)
-            return NVML_ERROR_TIMEOUT;
-        pthread_mutex_unlock(&lock);
-        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
-        pthread_mutex_lock(&lock);
-    }
-    return NVML_SUCCESS;
-}
-
 /* ---- Telemetry ---- */
 
 nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t handle, nvmlUtilization_t *out)
@@ -491,5 +352,24 @@ nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t handle, int size, nvmlFieldVa
     return NVML_SUCCESS;
 }
 
+/* nvml.h has a structure of the flag alone, without the version that the binding puts before it. */
+nvmlReturn_t nvmlDeviceGetUnrepairableMemoryFlag_v1(nvmlDevice_t handle, nvmlUnrepairableMemoryStatus_v1_t *out)
+{
+    ENTER(handle);
+    NUMBER(unsigned int, "memory_unrepairable", &out->bUnrepairableMemory);
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetSramEccErrorStatus(nvmlDevice_t handle, nvmlEccSramErrorStatus_t *out)
+{
+    ENTER(handle);
+    if (out->version != nvmlEccSramErrorStatus_v1)
+        return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    NUMBER(unsigned int, "sram_threshold_exceeded", &out->bThresholdExceeded);
+    return NVML_SUCCESS;
+}
+
+#include "links.h"
+#include "events.h"
 #include "gpm.h"
 #include "instances.h"

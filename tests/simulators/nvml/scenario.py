@@ -36,7 +36,9 @@ class Fabric(NamedTuple):
     cluster: str  # 32 hexadecimal digits
     clique: int
     status: int = 0
-    health: int = 0  # mask
+    health: int = 0b01_10_10_10_10  # mask: nothing is wrong
+    summary: int = 1  # healthy
+    newest: int = 3  # version of the structure that the driver knows
 
 
 class Event(NamedTuple):
@@ -125,6 +127,8 @@ class Device:
     ecc_uncorrected_lifetime: int | None = 0
     remapped_rows: tuple[int, int, int, int] | None = (0, 0, 0, 0)  # corrected, uncorrected, pending, failed
     retired_pages: tuple[int, int, int] | None = None  # corrected, uncorrected, pending; boards before Ampere
+    memory_unrepairable: int | None = 0
+    sram_threshold_exceeded: int | None = 0
     power_limit_default_milliwatts: int | None = 700_000
     temperature_margin_celsius: int | None = 60
     temperature_slowdown_celsius: int | None = 87
@@ -150,7 +154,8 @@ class Scenario:
 
 
 NOT_OF_H100 = frozenset({
-    "retired_pages_corrected", "retired_pages_uncorrected", "retirement_pending", "link_receive_errors_total",
+    "retired_pages_corrected", "retired_pages_uncorrected", "retired_pages", "retirement_pending",
+    "link_receive_errors_total", "link_symbol_error_ratio", "link_effective_error_ratio",
 })
 """Metrics that the driver of an H100 declares not to exist."""
 
@@ -248,6 +253,10 @@ def _values(device: Device) -> dict[str, str | int | float | None]:
         "fabric": device.fabric and f"{device.fabric.state} {device.fabric.status} {device.fabric.clique} "
                                     f"{device.fabric.cluster}",
         "fabric_health": device.fabric and device.fabric.health,
+        "fabric_summary": device.fabric and device.fabric.summary,
+        "fabric_newest": device.fabric and device.fabric.newest,
+        "memory_unrepairable": device.memory_unrepairable,
+        "sram_threshold_exceeded": device.sram_threshold_exceeded,
         "temperature_margin": device.temperature_margin_celsius,
         "temperature_slowdown": device.temperature_slowdown_celsius,
         "pcie_generation": device.pcie_generation,

@@ -11,7 +11,7 @@ from fallow_agent.readers.reader import Process, Reading
 from fallow_proto.metrics import Group
 from fallow_proto.v1.telemetry_pb2 import Reason
 from tests.agent.readers.nvidia.remote import RemoteReader
-from tests.simulators.nvml.scenario import MIB, NOT_AT_FIRST, NOT_OF_H100, ON, Device, Fabric, Scenario, h100
+from tests.simulators.nvml.scenario import MIB, NOT_AT_FIRST, NOT_OF_H100, ON, Device, Scenario, h100
 from tests.simulators.nvml.scenario import Process as Held
 from tests.simulators.nvml.simulator import Simulator
 
@@ -249,106 +249,3 @@ def test_a_fast_tick_is_seven_calls_a_device_and_eight_when_it_computes(
         "nvmlDeviceGetGraphicsRunningProcesses_v3": 8,
         "nvmlDeviceGetMPSComputeRunningProcesses_v3": 4,
     }
-
-
-def test_a_medium_tick_is_seven_calls_a_device_and_a_slow_one_six(reader: RemoteReader, nvml: Simulator) -> None:
-    fast(reader, nvml, h100(0), h100(1))
-    before = nvml.calls()
-    reader.read(Group.MEDIUM)
-    medium = nvml.calls()
-    reader.read(Group.SLOW)
-    assert Counter(medium) - Counter(before) == {
-        "nvmlDeviceGetFieldValues": 4,  # of the device, and of its links
-        "nvmlDeviceGetEnforcedPowerLimit": 2,
-        "nvmlDeviceGetMarginTemperature": 2,
-        "nvmlDeviceGetCurrPcieLinkGeneration": 2,
-        "nvmlDeviceGetCurrPcieLinkWidth": 2,
-        "nvmlDeviceGetGpuFabricInfoV": 2,
-    }
-    assert Counter(nvml.calls()) - Counter(medium) == {
-        "nvmlDeviceGetFieldValues": 4,
-        "nvmlDeviceGetTemperatureThreshold": 2,
-        "nvmlDeviceGetPersistenceMode": 2,
-        "nvmlDeviceGetMaxPcieLinkGeneration": 2,
-        "nvmlDeviceGetMaxPcieLinkWidth": 2,
-    }
-
-
-WORN = replace(
-    h100(0),
-    throttle_brake_nanoseconds=500_000_000,
-    ecc_corrected=7, ecc_uncorrected=1, ecc_corrected_lifetime=70, ecc_uncorrected_lifetime=10,
-    remapped_rows=(2, 1, 1, 0),
-    temperature_margin_celsius=-3,
-    pcie_generation=1, pcie_lanes=8,
-    nvlink_states=(1, 2, 0, 3), nvlink_errors={161: 5, 162: 6, 163: 7},
-    fabric=Fabric(2, "0" * 32, 0, health=0b0110),
-)
-
-
-def test_what_ails_a_board_is_read_at_the_medium_and_the_slow_pace(reader: RemoteReader, nvml: Simulator) -> None:
-    fast(reader, nvml, WORN)
-    (medium,), (slow,) = reader.read(Group.MEDIUM), reader.read(Group.SLOW)
-    assert medium.values == {
-        "power_limit_watts": 700, "temperature_margin_celsius": -3, "throttle_brake_seconds_total": 0.5,
-        "ecc_corrected_total": 7, "ecc_uncorrected_total": 1, "pcie_generation": 1, "pcie_lanes": 8,
-        "links": 4, "links_inactive": 2, "fabric_state": 2, "fabric_health_mask": 6,
-    }
-    assert slow.values == {
-        "power_limit_default_watts": 700, "persistence_mode": 1, "temperature_slowdown_celsius": 87,
-        "ecc_corrected_lifetime_total": 70, "ecc_uncorrected_lifetime_total": 10,
-        "remapped_rows_corrected": 2, "remapped_rows_uncorrected": 1, "remap_pending": 1, "remap_failed": 0,
-        "pcie_generation_limit": 5, "pcie_lanes_limit": 16,
-        "link_replays_total": 20, "link_recoveries_total": 24, "link_crc_errors_total": 28,
-    }
-
-
-def test_boards_before_ampere_retire_pages_and_those_of_nvlink_5_count_otherwise(
-    reader: RemoteReader, nvml: Simulator
-) -> None:
-    old = replace(h100(0), remapped_rows=None, retired_pages=(63, 1, 1), nvlink_states=())
-    new = replace(h100(1), nvlink_states=(1, 1), nvlink_errors={162: 0, 208: 4, 215: 3})
-    fast(reader, nvml, old, new)
-    first, second = reader.read(Group.SLOW)
-    assert {name: value for name, value in first.values.items() if name.startswith("retire")} == {
-        "retired_pages_corrected": 63, "retired_pages_uncorrected": 1, "retirement_pending": 1
-    }
-    assert not {"remap_pending", "link_crc_errors_total"} & set(first.values)
-    assert second.values["link_receive_errors_total"] == 8
-    assert second.values["link_recoveries_total"] == 6
-    assert "links" not in reader.read(Group.MEDIUM)[0].values
-
-
-def test_a_link_that_does_not_tell_leaves_the_number_of_inactive_ones_unknown(
-    reader: RemoteReader, nvml: Simulator
-) -> None:
-    fast(reader, nvml, h100(0))
-    nvml.change(0, raw={"field.165.7": "error 999", "field.163.7": "ull 4294967295"})
-    (medium,), (slow,) = reader.read(Group.MEDIUM), reader.read(Group.SLOW)
-    assert medium.values["links"] == 18
-    assert "links_inactive" not in medium.values
-    assert "link_crc_errors_total" not in slow.values
-    assert slow.values["link_replays_total"] == 0
-
-
-INVENTED = [
-    ({"field.3": "ull 18446744073709551615"}, "ecc_corrected_total"),
-    ({"field.4": "ull 9223372036854775807"}, "ecc_uncorrected_total"),
-    ({"field.4": "ull 140000000000000"}, "ecc_uncorrected_total"),
-    ({"field.6": "ull 4294967295"}, "ecc_uncorrected_lifetime_total"),
-    ({"field.142": "uint 4294967295"}, "remapped_rows_corrected"),
-    ({"field.144": "uint 2"}, "remap_pending"),
-    ({"pcie_lanes": "4294967295"}, "pcie_lanes"),
-    ({"temperature_margin": "-1000"}, "temperature_margin_celsius"),
-    ({"temperature_slowdown": "4294967295"}, "temperature_slowdown_celsius"),
-]
-
-
-@pytest.mark.parametrize(("raw", "metric"), INVENTED)
-def test_what_a_driver_invents_of_wear_is_absent(
-    reader: RemoteReader, nvml: Simulator, raw: dict[str, str | None], metric: str
-) -> None:
-    fast(reader, nvml, replace(h100(0), raw=raw))
-    values = {**reader.read(Group.MEDIUM)[0].values, **reader.read(Group.SLOW)[0].values}
-    slower = {name for group in (Group.MEDIUM, Group.SLOW) for name in reader.columns(group)}
-    assert slower - set(values) == {metric} | NOT_OF_H100
