@@ -15,6 +15,7 @@ from fallow_agent.fences_thread import FencesThread
 from fallow_agent.happening import Happening
 from fallow_agent.kubelet import EVERY_S, Kubelet
 from fallow_agent.logs import line
+from fallow_agent.process_lists import Listing, message
 from fallow_agent.readers.kernel_log import KernelLog, Position
 from fallow_agent.readers.kernel_nvidia import told
 from fallow_agent.readers.pci_bus import accelerators
@@ -60,7 +61,7 @@ class Agent:
         self._kernel_log = KernelLog(settings.readers.kernel_log, position)
         self._uplink = Uplink(identity, Ring(), Backoff(Random()))
         self._channel = Channel(settings, self._tell)
-        self._sampling = Sampling(settings, self._note, self._inventory, self._report, self._pulse)
+        self._sampling = Sampling(settings, self._note, self._inventory, self._report, self._pulse, self._listed)
         self._kubelet = Kubelet(settings.kubernetes.pod_resources) if settings.kubernetes.pod_resources else None
         self._reads: set[asyncio.Task[None]] = set()
         self._counters = opened.counters()
@@ -198,6 +199,9 @@ class Agent:
         if self._sampling.settled:  # before that, a reader may be about to name what is on the bus
             devices += unread(accelerators(SYSFS), devices, self._settings.node_name)
         self._tell(w.Inventoried(devices, self._sampling.readers(self._epoch.time_ms)))
+
+    def _listed(self, listings: Sequence[Listing]) -> None:
+        self._tell(w.Listed([message(listing, self._epoch.time_ms) for listing in listings]))
 
     async def _ask_kubelet(self, kubelet: Kubelet) -> None:
         problem = ""

@@ -9,12 +9,15 @@ from fallow_agent.config import Settings
 from fallow_agent.happening import Happening
 from fallow_agent.holders import Occupant, local_users, occupant_of, with_exempt
 from fallow_agent.inventory import device_message, reader_message
+from fallow_agent.process_lists import Listing, ProcessLists
 from fallow_agent.readers.child import Answer, ReaderChild, Zygote
 from fallow_agent.readers.lifecycle import Limits
 from fallow_agent.readers.messages import Happened, Opened, Read
 from fallow_agent.readers.status import State, Status
 from fallow_agent.sampler import Sampler
+from fallow_agent.who import Who, started_s, who_is
 from fallow_agent.work import from_proc, with_cpu_seconds
+from fallow_proto.metrics import Group
 from fallow_proto.states import EventKind
 from fallow_proto.v1 import telemetry_pb2 as pb
 
@@ -39,9 +42,10 @@ class Sampling:
         inventoried: Callable[[], None],
         ready: Callable[[float], None],
         pulse: Callable[[float], None],
+        listed: Callable[[Sequence[Listing]], None],
     ) -> None:
         """inventoried: devices or readers changed. ready: take the sampler's report. pulse: called at least once a
-        second while sampling goes on. Both get boot time.
+        second while sampling goes on. Both get boot time. listed: the processes of these devices are others now.
         """
         now = boot_clock()
         self.sampler = Sampler(settings.interval_s, now)
@@ -49,8 +53,10 @@ class Sampling:
         self._inventoried = inventoried
         self._ready = ready
         self._pulse = pulse
+        self._listed = listed
+        self._lists = ProcessLists(self._who_is, started_s)
         self._holders: Sequence[pb.Holder] = ()
-        self._users: dict[int, str] = {}
+        self._users = local_users()
         self._cpu_seconds = from_proc()
         self._uuids: dict[str, set[str]] = {}  # by reader, of its last list of devices
         self._addresses: dict[str, str] = {}
@@ -76,7 +82,7 @@ class Sampling:
     def exempt(self, holders: Sequence[pb.Holder]) -> None:
         """Processes that hold nothing, as the collector says."""
         self._holders = holders
-        self._users = local_users() if holders else {}
+        self._users = local_users()
 
     def devices(self) -> list[pb.Device]:
         return [device_message(reader, device) for reader, device in self.sampler.devices]
@@ -149,6 +155,7 @@ class Sampling:
                 case Read():
                     told = with_cpu_seconds(with_exempt(answer, self._holders, self._who), self._cpu_seconds)
                     self.sampler.take(child.name, told, now)
+                    self._tell_lists(self._lists.take(answer.readings.get(Group.FAST, ()), self._holders, now))
                 case Opened():
                     self.sampler.take(child.name, answer, now)
                     self._addresses |= {
@@ -163,6 +170,7 @@ class Sampling:
                 case Status():
                     self.sampler.take(child.name, answer, now)
                     self._tell(answer)
+                    self._lose_lists(answer, now)
                     self._inventoried()
 
     def _loaded(self, reader: str, versions: set[str]) -> None:
@@ -176,6 +184,7 @@ class Sampling:
         """The first list of a reader is no news: that it was started is."""
         before = self._uuids.get(reader, uuids)
         self._uuids[reader] = uuids
+        self._lists.drop(before - uuids)
         for uuid in sorted(uuids - before):
             self._note(Happening(EventKind.DEVICE_APPEARED, uuid, f"reader {reader} sees it now"))
         for uuid in sorted(before - uuids):
@@ -193,6 +202,18 @@ class Sampling:
             kind = EventKind.READER_RECOVERED
         if kind is not None:
             self._note(Happening(kind, "", f"reader {status.name}: {status.message or status.state}"))
+
+    def _lose_lists(self, status: Status, now: float) -> None:
+        if status.state is not State.OK:
+            problem = f"reader {status.name} is {status.state}: {status.message}"
+            self._tell_lists(self._lists.lose(self._uuids.get(status.name, ()), problem, now))
+
+    def _tell_lists(self, listings: Sequence[Listing]) -> None:
+        if listings:
+            self._listed(listings)
+
+    def _who_is(self, pid: int) -> Who | None:
+        return who_is(pid, self._users)
 
     def _who(self, pid: int) -> Occupant | None:
         return occupant_of(pid, self._users)

@@ -7,6 +7,7 @@ collector costs no memory here. A burst is, in this order,
 
     a Hello, if inventory, readers or epochs changed       the collector knows the devices before their numbers
     the newest ledger of the node's scheduler              who holds a device before it is seen at work
+    the processes of devices where they are others         the newest of each device
     events                                                 before samples
     reports out of the ring, from a cursor on              judged lane: Welcome sets the cursor, each report moves it
     else reports out of the spool, oldest first            backlog lane: paced, and bounded in what is not acknowledged
@@ -55,6 +56,7 @@ class Uplink:
         self._readers: list[pb.Reader] = []
         self._fences: Sequence[pb.DeviceFence] = ()
         self._allocated: w.Allocated | None = None
+        self._lists: dict[str, pb.Processes] = {}  # by device
         self._events: dict[tuple[str, str], Item] = {}  # of this run, unacknowledged, by epoch and id
         self._reading = False
         self._backlog_at = 0.0
@@ -67,6 +69,7 @@ class Uplink:
         self._cursor = self._ring.end
         self._hello_due = False
         self._ledger_due = self._allocated is not None
+        self._lists_due = dict(self._lists)
         self._named: set[str] = set()  # epochs that the collector was told of
         self._layouts: set[bytes] = set()  # that it knows
         self._event_epochs: deque[str] = deque()  # whose spooled events are still to be read
@@ -99,6 +102,8 @@ class Uplink:
                 self._hello_due = True
             case w.Inventoried(devices, readers):
                 self._devices, self._readers = list(devices), list(readers)
+                there = {device.uuid for device in devices}
+                self._lists = {device: told for device, told in self._lists.items() if device in there}
                 self._hello_due = True
             case w.Recovered(ranges):
                 self.unacknowledged.hold(ranges)
@@ -113,6 +118,10 @@ class Uplink:
             case w.Allocated():
                 self._allocated = event
                 self._ledger_due = True
+            case w.Listed(lists):
+                news = {told.device: told for told in lists}
+                self._lists |= news
+                self._lists_due |= news
         return self._burst(now)
 
     def _hold(self, item: Item) -> None:
@@ -203,6 +212,7 @@ class Uplink:
             return []
         actions: list[w.Action] = self._greet() if self._hello_due else []
         actions += self._send_ledger(now)
+        actions += self._send_lists()
         actions += self._send_events([event for event in self._events.values() if self._is_unsent(event)])
         if live := first_batch(self._ring.since(self._cursor)):
             self._cursor = max(self._cursor, self._ring.start) + len(live)
@@ -218,6 +228,10 @@ class Uplink:
         ledger.CopyFrom(self._allocated.ledger)
         ledger.age_s += now - self._allocated.at
         return self._send(pb.FromAgent(ledger=ledger))
+
+    def _send_lists(self) -> list[w.Action]:
+        due, self._lists_due = self._lists_due, {}
+        return [action for told in due.values() for action in self._send(pb.FromAgent(processes=told))]
 
     def _backlog(self, now: float) -> list[w.Action]:
         self._read = [item for item in self._read if self._is_unsent(item)]

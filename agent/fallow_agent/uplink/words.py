@@ -96,6 +96,13 @@ class Allocated:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """The processes of these devices, each in full."""
+
+    lists: Sequence[pb.Processes]
+
+
+@dataclass(frozen=True, slots=True)
 class Dialled:
     """A stream is there to be written to."""
 
@@ -120,7 +127,7 @@ class Lost:
 
 Event = (
     Started | EpochBegan | Inventoried | Sampled | Happened | Recovered | Dropped | SpoolRead | Kept | Fenced
-    | Allocated | Dialled | Received | Written | Lost
+    | Allocated | Listed | Dialled | Received | Written | Lost
 )
 
 

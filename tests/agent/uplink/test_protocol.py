@@ -417,3 +417,39 @@ def test_a_new_stream_hears_the_ledger_again() -> None:
     node.tell(w.Lost("cut"))
     node.connect()
     assert "ledger" in [message.WhichOneof("kind") for message in node.take()]
+
+
+def lists(node: Node) -> list[tuple[str, list[int]]]:
+    return [
+        (message.processes.device, [each.pid for each in message.processes.processes])
+        for message in node.take() if message.HasField("processes")
+    ]
+
+
+def listed(device: str, *pids: int) -> pb.Processes:
+    return pb.Processes(device=device, processes=[pb.Process(pid=pid) for pid in pids])
+
+
+def test_of_each_device_the_newest_processes_are_sent_once_on_every_stream() -> None:
+    node = Node()
+    node.tell(w.Inventoried([pb.Device(uuid="g0"), pb.Device(uuid="g1")], []))
+    node.tell(w.Listed([listed("g0", 1), listed("g1")]))
+    node.tell(w.Listed([listed("g0", 2)]))
+    node.connect()
+    assert lists(node) == [("g0", [2]), ("g1", [])]
+    node.sample()
+    assert lists(node) == []
+    node.tell(w.Listed([listed("g1", 3)]))
+    assert lists(node) == [("g1", [3])]
+    node.tell(w.Lost("cut"))
+    node.connect()
+    assert lists(node) == [("g0", [2]), ("g1", [3])]
+
+
+def test_processes_of_a_device_that_is_gone_are_not_sent_again() -> None:
+    node = Node()
+    node.tell(w.Inventoried([pb.Device(uuid="g0"), pb.Device(uuid="g1")], []))
+    node.tell(w.Listed([listed("g0", 1), listed("g1", 2)]))
+    node.tell(w.Inventoried([pb.Device(uuid="g1")], []))
+    node.connect()
+    assert lists(node) == [("g1", [2])]
