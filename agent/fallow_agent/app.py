@@ -268,7 +268,7 @@ class Agent:
         if committed.recovered:
             self._tell(w.Recovered(committed.recovered))
         if lost := committed.dropped.reports + committed.dropped.events:
-            self._tell(w.Dropped(committed.dropped.ranges))
+            self._tell(w.Dropped(committed.dropped.ranges, committed.dropped.reports))
             limits = f"max_mib = {self._settings.spool.max_mib}, max_age_h = {self._settings.spool.max_age_h:g}"
             message = f"the spool is at its limits ({limits}); the oldest goes"
             self._note(Happening(EventKind.SPOOL_DROPPED, "", message, times=lost))

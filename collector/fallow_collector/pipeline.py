@@ -146,6 +146,9 @@ class Pipeline:
         with self.stage("ledgers"):
             self.heard.ledger(node, ledger, receipt)
 
+    def shed(self, node: str, reports: int) -> None:
+        self._fleet.nodes[self._fleet.node_number(node)].spool_dropped = reports
+
     # --- turns ---
 
     def flush(self, now: float) -> None:

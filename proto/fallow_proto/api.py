@@ -207,6 +207,7 @@ class Node(msgspec.Struct, kw_only=True):
     rack: str | None
     clock_skew_s: float | None  # of the agent's stamps against our wall clock, the quickest transit included
     spool_pending: int | None  # reports that its agent held when it last said Hello
+    spool_dropped: int | None = None  # reports that its agent had to drop since it started
 
 
 class Reader(msgspec.Struct, kw_only=True):

@@ -368,6 +368,24 @@ def test_who_listens_hears_of_hellos_fences_and_ledgers_and_reaches_the_node_aft
     assert not collector.pipeline.streams.send_fences(NODE, [fence()])
 
 
+def test_what_a_nodes_spool_let_go_is_known_from_its_hello_on_and_grows_with_its_reports() -> None:
+    collector = Collector()
+    stream = collector.connect()
+    assert dropped_on(collector) is None, "an older agent does not say"
+    collector.say(stream, hello(spool_dropped=0))
+    assert dropped_on(collector) == 0
+    message = reports(1)
+    message.reports.spool_dropped = 12
+    collector.say(stream, message)
+    assert dropped_on(collector) == 12
+
+
+def dropped_on(collector: Collector) -> int | None:
+    node = collector.fleet.node(NODE)
+    assert node is not None
+    return node.spool_dropped
+
+
 def test_a_failure_of_the_leases_costs_no_stream_and_no_report() -> None:
     collector = Collector()
     listener = collector.pipeline.heard = Listener(collector.pipeline)

@@ -29,14 +29,15 @@ def layout_of(report: Item) -> pb.Layout:
     return report.layout
 
 
-def reports_of(batch: Sequence[Item], lane: pb.Lane.ValueType) -> pb.FromAgent:
-    """One message of reports that belong together."""
+def reports_of(batch: Sequence[Item], lane: pb.Lane.ValueType, spool_dropped: int | None = None) -> pb.FromAgent:
+    """One message of reports that belong together. spool_dropped: None: the collector knows it."""
     return pb.FromAgent(
         reports=pb.Reports(
             epoch=batch[0].epoch,
             layout=layout_of(batch[0]).hash,
             lane=lane,
             reports=[pb.Report.FromString(report.body) for report in batch],
+            spool_dropped=spool_dropped,
         )
     )
 

@@ -58,6 +58,7 @@ class Uplink:
         self._allocated: w.Allocated | None = None
         self._lists: dict[str, pb.Processes] = {}  # by device
         self._events: dict[tuple[str, str], Item] = {}  # of this run, unacknowledged, by epoch and id
+        self._dropped = 0  # reports that the spool had to let go since the start
         self._reading = False
         self._backlog_at = 0.0
         self._begin_stream()
@@ -68,6 +69,7 @@ class Uplink:
         self._writing = 0
         self._cursor = self._ring.end
         self._hello_due = False
+        self._told_dropped = 0  # what the collector knows of _dropped
         self._ledger_due = self._allocated is not None
         self._lists_due = dict(self._lists)
         self._named: set[str] = set()  # epochs that the collector was told of
@@ -107,7 +109,8 @@ class Uplink:
                 self._hello_due = True
             case w.Recovered(ranges):
                 self.unacknowledged.hold(ranges)
-            case w.Dropped(ranges):
+            case w.Dropped(ranges, reports):
+                self._dropped += reports
                 self._settle(ranges)
             case w.SpoolRead():
                 self._spool_read(event, now)
@@ -186,6 +189,7 @@ class Uplink:
         for report in self._ring.since(0):  # acknowledged or not, the judged lane may send it
             spooled.setdefault(report.epoch, [(report.seq, report.seq)])
         self._hello_due = False
+        self._told_dropped = self._dropped
         self._named |= {self._epoch, *spooled}
         return self._send(
             pb.FromAgent(
@@ -202,6 +206,7 @@ class Uplink:
                     interval_s=self._identity.interval_s,
                     fences=self._fences,
                     rack=self._identity.rack,
+                    spool_dropped=self._dropped,
                 )
             )
         )
@@ -297,7 +302,9 @@ class Uplink:
             actions += self._send(pb.FromAgent(layout=layout))
         for report in batch:
             self.unacknowledged.send(report.epoch, report.seq, backlog=lane == pb.LANE_BACKLOG)
-        return actions + self._send(reports_of(batch, lane))
+        news = None if self._dropped == self._told_dropped else self._dropped
+        self._told_dropped = self._dropped
+        return actions + self._send(reports_of(batch, lane, news))
 
     def _send(self, message: pb.FromAgent) -> list[w.Action]:
         self._writing += 1

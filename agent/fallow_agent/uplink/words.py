@@ -59,9 +59,10 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """The spool had to let these go."""
+    """The spool had to let these go. reports: how many of them are no events."""
 
     ranges: Ranges
+    reports: int
 
 
 @dataclass(frozen=True, slots=True)

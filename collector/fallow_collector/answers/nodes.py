@@ -31,4 +31,5 @@ def node(fleet: Fleet, snapshot: Snapshot, which: Node) -> api.Node:
         rack=which.rack or None,
         clock_skew_s=None if which.offset is None else snapshot.now - which.offset - snapshot.as_of,
         spool_pending=which.spool_pending,
+        spool_dropped=which.spool_dropped,
     )

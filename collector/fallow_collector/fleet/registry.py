@@ -78,6 +78,7 @@ class Node:
     connected: bool = False
     readers: list[ReaderState] = field(default_factory=list)
     spool_pending: int | None = None
+    spool_dropped: int | None = None  # reports, since its agent started; None: an older agent, that does not say
     # judgement
     judged_seq: int = 0
     judged_ms: int = 0

@@ -142,6 +142,7 @@ class Roster:
         node.readers = [ReaderState(r.name, r.state, r.since_ms, r.message) for r in hello.readers]
         self.unusable_readers += node.unusable_readers
         node.spool_pending = sum(r.hi - r.lo + 1 for e in hello.spooled for r in e.ranges)
+        node.spool_dropped = hello.spool_dropped if hello.HasField("spool_dropped") else None
         gone = set(node.rows)
         node.rows = [self._place(node, self._known(node, identity_of(device))) for device in hello.devices]
         read = {self.identities[row].pci_bus_id for row in node.rows if not self.unread[row]}

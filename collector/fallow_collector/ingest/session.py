@@ -104,6 +104,12 @@ class Import(NamedTuple):
     ledger: pb.Ledger
 
 
+class Shed(NamedTuple):
+    """So many reports the node's spool had to let go since its agent started."""
+
+    reports: int
+
+
 class Refused(NamedTuple):
     """To be counted and logged; the session itself tells the agent of reports and events."""
 
@@ -117,7 +123,7 @@ class Close(NamedTuple):
     reason: str
 
 
-Action = Greet | Update | Take[Arrival] | Record | Confirm | Import | Refused | Close
+Action = Greet | Update | Take[Arrival] | Record | Confirm | Import | Shed | Refused | Close
 
 
 class Binder(Protocol[Arrival_co]):
@@ -265,6 +271,8 @@ class Session(Generic[Arrival]):
         store: list[Arrival] = []
         numbers: list[int] = []
         actions: list[Action[Arrival]] = [Take(epoch, judge, store, numbers)]
+        if batch.HasField("spool_dropped"):
+            actions.append(Shed(batch.spool_dropped))
         for report in reports:
             seq = report.seq
             try:

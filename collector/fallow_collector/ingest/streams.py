@@ -24,6 +24,7 @@ from fallow_collector.ingest.session import (
     Refusal,
     Refused,
     Session,
+    Shed,
     Take,
     Terms,
     Update,
@@ -64,6 +65,9 @@ class Behind(Protocol[Arrival_contra]):
 
     def ledger(self, node: str, ledger: pb.Ledger, receipt: float) -> None:
         """All that a scheduler's own daemon has allocated on the node."""
+
+    def shed(self, node: str, reports: int) -> None:
+        """So many the node's spool had to let go since its agent started."""
 
 
 class Stream(Generic[Arrival]):
@@ -142,6 +146,8 @@ class Streams(Generic[Arrival]):
                     self._behind.fenced(session.node, fences, receipt)
                 case Import(ledger):
                     self._behind.ledger(session.node, ledger, receipt)
+                case Shed(reports):
+                    self._behind.shed(session.node, reports)
                 case Close():
                     self._close(stream, action, receipt)
         if session.has_news:

@@ -248,6 +248,7 @@ class Hello(_message.Message):
     INTERVAL_S_FIELD_NUMBER: _builtins.int
     FENCES_FIELD_NUMBER: _builtins.int
     RACK_FIELD_NUMBER: _builtins.int
+    SPOOL_DROPPED_FIELD_NUMBER: _builtins.int
     wire: _builtins.int
     """fallow_proto.WIRE of the sender"""
     agent_version: _builtins.str
@@ -261,6 +262,8 @@ class Hello(_message.Message):
     """between live reports"""
     rack: _builtins.str
     """as configured; empty: not known"""
+    spool_dropped: _builtins.int
+    """reports that its spool had to let go since the agent started"""
     @_builtins.property
     def spooled(self) -> _containers.RepeatedCompositeFieldContainer[Global___EpochRanges]:
         """what the spool still holds, this epoch and older ones"""
@@ -290,12 +293,15 @@ class Hello(_message.Message):
         interval_s: _builtins.float = ...,
         fences: _abc.Iterable[Global___DeviceFence] | None = ...,
         rack: _builtins.str = ...,
+        spool_dropped: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_spool_dropped", b"_spool_dropped", "spool_dropped", b"spool_dropped"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "boot_id", b"boot_id", "devices", b"devices", "epoch", b"epoch", "fences", b"fences", "interval_s", b"interval_s", "node", b"node", "rack", b"rack", "readers", b"readers", "site", b"site", "spooled", b"spooled", "wire", b"wire"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_spool_dropped", b"_spool_dropped", "agent_version", b"agent_version", "boot_id", b"boot_id", "devices", b"devices", "epoch", b"epoch", "fences", b"fences", "interval_s", b"interval_s", "node", b"node", "rack", b"rack", "readers", b"readers", "site", b"site", "spool_dropped", b"spool_dropped", "spooled", b"spooled", "wire", b"wire"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__spool_dropped: _TypeAlias = _typing.Literal["spool_dropped"]  # noqa: Y015
+    _WhichOneofArgType__spool_dropped: _TypeAlias = _typing.Literal["_spool_dropped", b"_spool_dropped"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__spool_dropped) -> _WhichOneofReturnType__spool_dropped | None: ...
 
 Global___Hello: _TypeAlias = Hello  # noqa: Y015
 
@@ -492,10 +498,13 @@ class Reports(_message.Message):
     LAYOUT_FIELD_NUMBER: _builtins.int
     LANE_FIELD_NUMBER: _builtins.int
     REPORTS_FIELD_NUMBER: _builtins.int
+    SPOOL_DROPPED_FIELD_NUMBER: _builtins.int
     epoch: _builtins.str
     layout: _builtins.bytes
     """Layout.hash, the same for all reports of the batch"""
     lane: Global___Lane.ValueType
+    spool_dropped: _builtins.int
+    """as in Hello, when it is another than this stream was told last"""
     @_builtins.property
     def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___Report]:
         """oldest first"""
@@ -507,12 +516,15 @@ class Reports(_message.Message):
         layout: _builtins.bytes = ...,
         lane: Global___Lane.ValueType = ...,
         reports: _abc.Iterable[Global___Report] | None = ...,
+        spool_dropped: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_spool_dropped", b"_spool_dropped", "spool_dropped", b"spool_dropped"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "lane", b"lane", "layout", b"layout", "reports", b"reports"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_spool_dropped", b"_spool_dropped", "epoch", b"epoch", "lane", b"lane", "layout", b"layout", "reports", b"reports", "spool_dropped", b"spool_dropped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__spool_dropped: _TypeAlias = _typing.Literal["spool_dropped"]  # noqa: Y015
+    _WhichOneofArgType__spool_dropped: _TypeAlias = _typing.Literal["_spool_dropped", b"_spool_dropped"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__spool_dropped) -> _WhichOneofReturnType__spool_dropped | None: ...
 
 Global___Reports: _TypeAlias = Reports  # noqa: Y015
 

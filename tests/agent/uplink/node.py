@@ -80,7 +80,7 @@ class Node:
     def _keep(self, item: Item) -> None:
         dropped = self.spool.commit(Commit([item]), 0)
         if dropped.ranges:
-            self.tell(w.Dropped(dropped.ranges))
+            self.tell(w.Dropped(dropped.ranges, dropped.reports))
 
     def begin_epoch(self, epoch: str) -> None:
         self.epoch, self.seq, self.previous = epoch, 0, 0

@@ -251,6 +251,20 @@ def test_what_the_spool_had_to_drop_is_not_looked_for() -> None:
     assert [(epoch.ranges[0].lo > 100, epoch.ranges[0].hi) for epoch in hello.spooled] == [(True, 500)]
 
 
+def test_how_many_reports_were_dropped_is_said_in_hello_and_again_only_when_there_are_more() -> None:
+    node = Node()
+    node.tell(w.Dropped(ranges(a=[(1, 5)]), 4))
+    assert node.connect()[0].hello.spool_dropped == 4
+    told = []
+    for dropped in (0, 3, 0):
+        if dropped:
+            node.tell(w.Dropped(ranges(a=[(900, 902)]), dropped))
+        node.sample()
+        told += [message.reports for message in node.take() if message.HasField("reports")]
+    assert [each.spool_dropped if each.HasField("spool_dropped") else None for each in told] == [None, 7, None]
+    assert node.connect()[0].hello.spool_dropped == 7
+
+
 def test_what_the_spool_lost_without_a_word_is_given_up_after_one_look() -> None:
     node = Node()
     for _ in range(3):

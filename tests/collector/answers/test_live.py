@@ -209,6 +209,9 @@ def test_nodes_say_how_they_are(site: Site) -> None:
     assert (node.node, node.freshness, node.connected, node.devices) == ("n1", "live", True, 4)
     assert node.phases == {"idle": 3, "unmanaged": 1}
     assert node.clock_skew_s == pytest.approx(0.0, abs=0.01)
+    assert node.spool_dropped is None, "an older agent does not say"
+    site.node.hello(spool_dropped=3)
+    assert site.live.nodes(Where(), 10, None).items[0].spool_dropped == 3
     site.node.fleet.gone("n1", site.node.now)
     site.node.misses(40)
     [node] = site.live.nodes(Where(), 10, None).items

@@ -57,6 +57,9 @@ class Behind:
     def ledger(self, node: str, ledger: pb.Ledger, receipt: float) -> None:
         pass
 
+    def shed(self, node: str, reports: int) -> None:
+        pass
+
 
 def bind(node: str, layout: pb.Layout) -> Callable[[str, pb.Report, float], int]:
     def decode(epoch: str, report: pb.Report, receipt: float) -> int:

@@ -24,6 +24,7 @@ from fallow_collector.ingest.session import (
     Refusal,
     Refused,
     Session,
+    Shed,
     Take,
     Terms,
     Unusable,
@@ -141,6 +142,14 @@ def test_a_live_report_is_judged_and_stored_and_acknowledged_when_it_is_in_the_s
 def test_the_backlog_is_stored_and_not_judged(talk: Talk) -> None:
     assert taken(talk.say(reports(1, 2, lane=pb.LANE_BACKLOG))) == ([], [1, 2])
     assert taken(talk.say(reports(3, lane=pb.LANE_UNSPECIFIED))) == ([], [3])
+
+
+def test_how_many_reports_a_spool_let_go_is_told_with_reports_when_the_agent_says_so(talk: Talk) -> None:
+    message = reports(1)
+    assert not any(isinstance(action, Shed) for action in talk.say(message))
+    message = reports(2)
+    message.reports.spool_dropped = 0
+    assert Shed(0) in talk.say(message)
 
 
 def test_what_is_on_its_way_to_the_store_is_judged_again_but_not_stored_twice(talk: Talk) -> None:
