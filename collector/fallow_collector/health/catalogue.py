@@ -1,9 +1,9 @@
 """NVIDIA's codes: what each means, what NVIDIA says is to be done about it, and what follows for us.
 
 The facts stand in xid.csv and sxid.csv. `immediate` and `investigatory` are NVIDIA's words, `linked_154` says that the
-driver sends Xid 154 along, `severity` and `action` are ours: what costs a reset fails a device, what costs the program
-only degrades it, and where NVIDIA blames the program first it is shown and changes nothing. An SXid without a name is
-known by its number and the driver's text only.
+driver sends Xid 154 along, `cancels` is the code that is over when this one comes. `severity` and `action` are ours:
+what costs a reset fails a device, what costs the program only degrades it, and where NVIDIA blames the program first it
+is shown and changes nothing.
 """
 
 import csv
@@ -26,6 +26,7 @@ class Entry(NamedTuple):
     action: Action
     role: Role
     linked_154: bool
+    cancels: int | None
     source: str
 
 
@@ -49,5 +50,6 @@ def _entry(row: Mapping[str, str]) -> Entry:
     return Entry(
         int(row["code"]), row["name"], row.get("architecture", ""), row.get("immediate", ""),
         row.get("investigatory", ""), Severity(row["severity"]), Action(row["action"]),
-        Role(row.get("role", Role.FAULT)), row.get("linked_154", "") == "yes", row["source"],
+        Role(row.get("role", Role.FAULT)), row.get("linked_154", "") == "yes",
+        int(row["cancels"]) if row.get("cancels") else None, row["source"],
     )

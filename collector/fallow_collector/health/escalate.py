@@ -18,6 +18,7 @@ def escalated(
         earlier = incidents[: position + 1]
         one = _repeated(one, earlier, rules)
         one = _survived_reboots(one, earlier, cures, rules)
+        one = _met_again(one, bursts[: position + 1], rules)
         found.append(_of_several_jobs(one, bursts[: position + 1], rules))
     return found
 
@@ -48,6 +49,21 @@ def _survived_reboots(
     return _stronger(one, Action.INSPECT_HARDWARE, Evidence(
         "reboots that did not cure it", str(len(reboots)), f"fewer than {rules.reboots}"
     ))
+
+
+def _met_again(one: Incident, bursts: Sequence[Sequence[Happening]], rules: Folding) -> Incident:
+    """What the vendor says of a code that comes back, as one bit of one link."""
+    recent = [burst for burst in bursts if burst[0].first_ms > one.since_ms - rules.repeat_ms]
+    for each in bursts[-1]:
+        again = each.meaning.again
+        if again is None:
+            continue
+        met = sum(any(other.meaning == each.meaning for other in burst) for burst in recent)
+        if met >= again.times:
+            one = _stronger(one, again.action, Evidence(
+                f"comes back: {each.meaning.what}", f"{met} in {rules.repeat_s:g} s", f"fewer than {again.times}"
+            ))
+    return one
 
 
 def _of_several_jobs(one: Incident, bursts: Sequence[Sequence[Happening]], rules: Folding) -> Incident:

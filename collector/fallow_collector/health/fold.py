@@ -23,14 +23,14 @@ been quiet."""
 TOLD: Mapping[str, str] = MappingProxyType({
     "rebooted": "the node was restarted", "reloaded": "the driver was loaded again",
     "cleared": "the driver asks for nothing any more", "appeared": "the device came back",
-    "recovered": "the reader answers again",
+    "recovered": "the reader answers again", "cancelled": "the driver took it back", "up": "the port is active again",
 })
 
 ENDS: Mapping[str, str] = MappingProxyType({
-    "appeared": EventKind.DEVICE_VANISHED, "recovered": EventKind.READER_STUCK,
+    "appeared": EventKind.DEVICE_VANISHED, "recovered": EventKind.READER_STUCK, "cancelled": EventKind.XID,
+    "up": EventKind.PORT_DOWN,
 })
 """What of one kind is over when the other comes."""
-
 
 UNTOLD = weight(Severity.DEGRADED, Action.NONE)
 
@@ -69,11 +69,13 @@ def bursts(happenings: Iterable[Happening], silence_ms: int) -> list[list[Happen
 
 
 def all_clears(in_bursts: Iterable[Sequence[Happening]]) -> Iterable[Cure]:
-    """The driver's own word that nothing has to be done any more."""
+    """The driver's own word that nothing has to be done any more, or not for one code."""
     for burst in in_bursts:
         for each in burst:
             if _tells_recovery(each) and each.meaning.action is Action.NONE:
                 yield Cure("cleared", each.last_ms, "")
+            if each.meaning.cancels is not None:
+                yield Cure("cancelled", each.last_ms, "", each.meaning.cancels)
 
 
 def primary(burst: Sequence[Happening], subject: Subject, rules: Folding) -> tuple[Happening, EventRule | None]:
@@ -138,5 +140,7 @@ def _cures(cure: Cure, one: Incident, burst: Sequence[Happening]) -> bool:
     if cure.at_ms < one.last_ms or any(cure.epoch and each.epoch == cure.epoch for each in burst):
         return False
     if cure.kind in ENDS:
-        return all(each.kind == ENDS[cure.kind] for each in burst)
+        return all(
+            each.kind == ENDS[cure.kind] and cure.code in (None, each.code, each.meaning.cancels) for each in burst
+        )
     return one.action in CURES[cure.kind]

@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
 
+from fallow_collector.health import nvlink4, nvlink5
 from fallow_collector.health.catalogue import Entry, find
+from fallow_collector.health.meaning import Meaning
 from fallow_collector.health.words import Action, Role, Severity
 from fallow_collector.state import EventRow
 from fallow_proto.states import EventKind
@@ -24,12 +25,6 @@ _RECOVERY: Mapping[str, tuple[Severity, Action]] = MappingProxyType({
     "gpu reset required": (Severity.FAILED, Action.RESET_DEVICE),
     "node reboot required": (Severity.FAILED, Action.RESTART_NODE),
 })
-class Meaning(NamedTuple):
-    what: str
-    severity: Severity
-    action: Action
-    role: Role
-
 
 _NVML: Mapping[int, Meaning] = MappingProxyType({
     0x2: Meaning("double-bit ECC error", Severity.FAILED, Action.RESET_DEVICE, Role.FAULT),
@@ -62,17 +57,18 @@ class Happening:
     last_ms: int
     count: int
     message: str  # the newest
+    source: str  # who said so
     jobs: set[str] = field(default_factory=set)
 
 
-def happening(row: EventRow) -> Happening | None:
-    """None: an event that says nothing of health."""
-    meaning = _meaning(row)
+def happening(row: EventRow, model: str = "") -> Happening | None:
+    """None: an event that says nothing of health. model: of the device, empty where it is not known."""
+    meaning = _meaning(row, model)
     if meaning is None:
         return None
     return Happening(
         f"{row.node}/{row.epoch}/{row.id}", row.epoch, row.kind, row.code, meaning, row.first_ms, row.last_ms, row.many,
-        row.message, jobs(row.message),
+        row.message, row.source, jobs(row.message),
     )
 
 
@@ -82,14 +78,14 @@ def jobs(message: str) -> set[str]:
     return {f"{found[1]} {found[2] or ''}".strip()} if found else set()
 
 
-def _meaning(row: EventRow) -> Meaning | None:
+def _meaning(row: EventRow, model: str) -> Meaning | None:
     match row.kind:
         case EventKind.XID:
-            return _of_xid(row.code, row.message)
+            return _of_xid(row.code, row.message, model)
         case EventKind.SXID:
             return _of_sxid(row.code, row.message)
         case EventKind.KERNEL_MESSAGE if "fallen off the bus" in row.message:
-            return _of_xid(FALLEN_OFF, row.message)
+            return _of_xid(FALLEN_OFF, row.message, model)
         case EventKind.KERNEL_MESSAGE:
             return Meaning("kernel message", Severity.INFO, Action.NONE, Role.FAULT)
         case EventKind.DEVICE_FAULT if row.source == "nvml" and row.code is not None and row.code in _NVML:
@@ -105,16 +101,22 @@ def _meaning(row: EventRow) -> Meaning | None:
             return None
 
 
-def _of_xid(code: int | None, message: str) -> Meaning:
+def _of_xid(code: int | None, message: str, model: str) -> Meaning:
     entry = None if code is None else find(EventKind.XID, code)
     if entry is None:
         return _unknown("Xid", code)
-    severity, action = entry.severity, entry.action
-    if entry.role is Role.RECOVERY:
-        severity, action = _recovery(entry, message)
-    elif entry.role is Role.LINK:
-        severity, action = _link(entry, message)
-    return Meaning(f"Xid {code}: {entry.name}", severity, action, entry.role)
+    own = Meaning(
+        f"Xid {entry.code}: {entry.name}", entry.severity, entry.action, entry.role, cancels=entry.cancels
+    )
+    match entry.role:
+        case Role.RECOVERY:
+            severity, action = _recovery(entry, message)
+            return own._replace(severity=severity, action=action)
+        case Role.LINK:
+            return _link(own, entry, message)
+        case Role.REGISTERS:
+            return _registers(own, message, model)
+    return own
 
 
 def _of_sxid(code: int | None, message: str) -> Meaning:
@@ -139,14 +141,29 @@ def _recovery(entry: Entry, message: str) -> tuple[Severity, Action]:
     return _RECOVERY.get(found[1].strip().lower(), (Severity.FAILED, Action.CONTACT_VENDOR))
 
 
-def _link(entry: Entry, message: str) -> tuple[Severity, Action]:
-    """NVLink 5: fatal costs a reset. For the rest NVIDIA says to ignore it or to follow Xid 154, and bit error rates
-    are to be ignored."""
+def _link(own: Meaning, entry: Entry, message: str) -> Meaning:
+    """NVLink 5: what the catalogue says of the line; else fatal costs a reset, and bit error rates are ignored."""
+    found = nvlink5.decode(entry.code, message)
+    if found is not None:
+        row = found.row
+        what = f"{own.what}: {found.unit} on link {found.link}, NVIDIA: {row.resolution}, {row.investigatory}"
+        return own._replace(what=what, severity=row.severity, action=row.action)
     if "BER" in message:
-        return Severity.INFO, Action.NONE
+        return own._replace(severity=Severity.INFO, action=Action.NONE)
     if _NOT_FATAL.search(message) or not _FATAL.search(message):
-        return entry.severity, entry.action
-    return Severity.FAILED, Action.RESET_DEVICE
+        return own
+    return own._replace(severity=Severity.FAILED, action=Action.RESET_DEVICE)
+
+
+def _registers(own: Meaning, message: str, model: str) -> Meaning:
+    """NVLink before 5: the worst of the bits that are set, else what the code says by itself."""
+    found = nvlink4.decode(model, message)
+    if found is None:
+        return own
+    bit = found.bit
+    return Meaning(
+        f"{own.what} on link {found.link}: {bit.meaning}", bit.severity, bit.action, bit.role, again=bit.again
+    )
 
 
 def _unknown(name: str, code: int | None) -> Meaning:

@@ -1,12 +1,16 @@
 """What happened to one device or node in the last day: like things as one, so that a storm stays small."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from fallow_collector.health.happening import JOBS_KEPT, Happening
 
 KEPT = 1024
 """Most happenings of one subject; an hour of 17 kinds that each come back after every pause."""
+
+SAYS_MORE = "kernel"
+"""Who says more than a number: NVML gives that of an Xid, and the kernel's line what it means."""
 
 
 class Cure(NamedTuple):
@@ -15,6 +19,7 @@ class Cure(NamedTuple):
     kind: str  # a key of fold.TOLD
     at_ms: int
     epoch: str  # what this run of the agent told is from after the cure; empty: it tells nothing of that
+    code: int | None = None  # it ends only what has this code
 
 
 class History:
@@ -25,7 +30,7 @@ class History:
         self._silence_ms = silence_ms
         self._happenings: list[Happening] = []
         self._newest: dict[tuple[object, ...], Happening] = {}
-        self._counted: dict[str, tuple[Happening, int]] = {}  # by event: what it counts towards, and its part of that
+        self._counted: dict[str, tuple[Happening, int]] = {}  # by event: what it counts towards now, its newest count
         self.cures: list[Cure] = []
 
     def __iter__(self) -> Iterator[Happening]:
@@ -35,12 +40,28 @@ class History:
         return len(self._happenings)
 
     def add(self, new: Happening) -> None:
-        """An event again, with a higher count, replaces itself."""
-        known = self._counted.get(new.event)
-        if known is not None:
-            self._counted[new.event] = (known[0], new.count)
-            self._grow(known[0], new, new.count - known[1])
-            return
+        """An event again, with a higher count, replaces itself; what it says now, it says beside what it said."""
+        said, told = self._counted.get(new.event, (None, 0))
+        more = new.count - told
+        if said is None:
+            self._place(new, new.count)
+        elif new.meaning != said.meaning and more > 0:
+            self._place(replace(new, first_ms=new.last_ms, count=more), new.count)
+        elif new.meaning != said.meaning and new.source == SAYS_MORE != said.source:
+            self._retell(said, new, told)
+        else:
+            self._counted[new.event] = (said, max(new.count, told))
+            self._grow(said, new, more)
+
+    def _retell(self, said: Happening, new: Happening, told: int) -> None:
+        """What one witness gave the number of, another gives the words for."""
+        said.count -= 1
+        if said.count <= 0:
+            self._keep([each for each in self._happenings if each is not said])
+        self._place(replace(new, count=1), told)
+
+    def _place(self, new: Happening, told: int) -> None:
+        """told: how often its event has happened in all."""
         key = (new.kind, new.code, new.meaning, new.epoch)
         happening = self._newest.get(key)
         if happening is None or new.first_ms - happening.last_ms > self._silence_ms or (
@@ -48,11 +69,11 @@ class History:
         ):
             self._happenings.append(new)
             self._newest[key] = new
-            self._counted[new.event] = (new, new.count)
+            self._counted[new.event] = (new, told)
             self._bound()
             return
         self._counted = {event: part for event, part in self._counted.items() if part[0] is not happening}
-        self._counted[new.event] = (happening, new.count)
+        self._counted[new.event] = (happening, told)
         self._grow(happening, new, new.count)
 
     def cure(self, cure: Cure) -> None:

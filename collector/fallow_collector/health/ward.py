@@ -52,7 +52,7 @@ class Ward:
                 cure = Cure(_CURE_OF_DEVICE[EventKind(row.kind)], row.last_ms, "")
                 self._history(Key(row.node, row.device)).cure(cure)
             else:
-                found = happening(row)
+                found = happening(row, self._model_of(row.device) if row.device else "")
                 if found is not None:
                     self._history(Key(row.node, row.device)).add(found)
 

@@ -31,6 +31,7 @@ class Role(StrEnum):
     CLEANUP = "cleanup"  # follows on another code, and says nothing alone
     RECOVERY = "recovery"  # the driver's own word on what must be done
     LINK = "link"  # the text says how bad it is
+    REGISTERS = "registers"  # the bits of registers in the text say how bad it is
 
 
 _SEVERITIES, _ACTIONS = tuple(Severity), tuple(Action)

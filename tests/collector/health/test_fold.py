@@ -49,6 +49,20 @@ def test_the_drivers_all_clear_clears_what_came_before_it(later_ms: int) -> None
     assert again.open
 
 
+def test_power_smoothing_that_is_engaged_again_is_not_disengaged_any_more() -> None:
+    """NVIDIA/NVSentinel issue 1252: 162 takes 163 back."""
+    off, = folded(event(163, 0))
+    assert off.open
+    both, = folded(event(163, 0), event(162, MINUTE))
+    assert (both.cleared_ms, both.cleared_by) == (T0 + MINUTE, "the driver took it back")
+    later = folded(event(163, 0), event(162, HOUR), now_ms=HOUR)
+    assert [one.open for one in later] == [False, False]
+    again, = folded(event(163, 0), event(162, MINUTE), event(163, 2 * MINUTE))
+    assert again.open
+    other, = folded(event(163, 0), event(95, 10), event(162, MINUTE))
+    assert other.open, "it takes nothing else back"
+
+
 @pytest.mark.parametrize(("code", "kind", "cleared"), [
     (95, "rebooted", True), (95, "reloaded", True), (79, "rebooted", True), (79, "reloaded", False),
     (54, "rebooted", False), (54, "reloaded", False),

@@ -32,7 +32,7 @@ def folded(
     rules = rules or Folding()
     history = History(rules.burst_ms)
     for row in rows:
-        found = happening(row)
+        found = happening(row, model)
         if found is not None:
             history.add(found)
     now = T0 + now_ms if now_ms else max(row.last_ms for row in rows)
