@@ -11,6 +11,7 @@ import grpc
 from fallow_proto.v1 import telemetry_pb2 as pb
 from fallow_proto.v1.telemetry_pb2_grpc import TelemetryServicer, add_TelemetryServicer_to_server
 from tests.agent.certificates import Authority, Pair
+from tests.ports import free_port
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
@@ -42,14 +43,15 @@ class Collector(TelemetryServicer):
         self._out: Queue[pb.ToAgent | None] = Queue()
         self._server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
         add_TelemetryServicer_to_server(self, self._server)
+        address = f"127.0.0.1:{port or free_port()}"
         if tls is None:
-            self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+            self.port = self._server.add_insecure_port(address)
         else:
             pair, authority = tls
             credentials = grpc.ssl_server_credentials(
                 [(pair.key.read_bytes(), pair.cert.read_bytes())], authority.ca.read_bytes(), require_client_auth=True
             )
-            self.port = self._server.add_secure_port(f"127.0.0.1:{port}", credentials)
+            self.port = self._server.add_secure_port(address, credentials)
         self._server.start()
 
     @property

@@ -16,14 +16,9 @@ import httpx
 
 from fallow_proto.v1 import telemetry_pb2 as pb
 from fallow_proto.v1 import telemetry_pb2_grpc as stubs
+from tests.ports import free_port
 
 PATIENCE_S = 60.0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 class Program:

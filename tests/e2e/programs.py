@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import httpx
 
 from fallow_client.client import Client
 from fallow_proto import api
+from tests.ports import free_port
 
 BIN = Path(sys.executable).parent
 DEADLINE_S = 60.0
@@ -30,12 +30,6 @@ def until(look: Callable[[], Found | None], what: str, deadline_s: float = DEADL
         assert time.monotonic() < deadline, f"not within {deadline_s:.0f} s: {what}; found {found!r}"
         time.sleep(0.05)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment(**more: str) -> dict[str, str]:

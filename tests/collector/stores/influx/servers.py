@@ -1,19 +1,14 @@
 """Real servers on loopback, each with its own folder; ended by their own process handle."""
 
-import socket
 import subprocess
 import time
 from pathlib import Path
 
 import httpx
 
+from tests.ports import free_port
+
 _START_S = 30.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class RealServer:

@@ -21,8 +21,8 @@ from tests.collector.stores.influx.fake import (
     pretends_victoriametrics,
     serving,
 )
-from tests.collector.stores.influx.servers import free_port
 from tests.collector.stores.influx.shim import TOKEN
+from tests.ports import free_port
 
 ONE = rows([[300]])
 LINE = b"device,class=intelligent,model=H100,node=n1,site=default,uuid=GPU-1,vendor=nvidia power_watts=300 %d" % T0
