@@ -124,8 +124,8 @@ class Lifecycle:
             case Phase.OPENING | Phase.ASKED | Phase.READY, m.Held(pid):
                 self._rest_after(self._limits.held_retry, now)
                 return self._become(State.STUCK, now, _held(pid), pb.REASON_STUCK)
-            case Phase.OPENING | Phase.ASKED | Phase.READY, m.Failed(why, driver):
-                return self._fail(why, pb.REASON_DRIVER if driver else pb.REASON_FAILED, now)
+            case Phase.OPENING | Phase.ASKED | Phase.READY, m.Failed(why, reason):
+                return self._fail(why, pb.Reason.ValueType(reason), now)
             case Phase.OPENING | Phase.ASKED | Phase.READY, m.Ended():
                 self._rest_after(0.0, now)
                 return []

@@ -54,7 +54,7 @@ class Absent(msgspec.Struct, frozen=True, array_like=True, tag="absent"):
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
     message: str
-    driver: bool  # the reader blames its driver or library; otherwise it failed for no known cause
+    reason: int  # Reason of the wire
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True, tag="ended"):

@@ -17,6 +17,7 @@ from fallow_agent.readers.nvml_board import NvmlBoard
 from fallow_agent.readers.nvml_calls import GIVEN
 from fallow_agent.readers.nvml_device import NvmlDevice
 from fallow_agent.readers.nvml_events import NvmlEvents
+from fallow_agent.readers.nvml_values import reason_of
 from fallow_agent.readers.pci_bus import PciFunction, displays_of
 from fallow_agent.readers.reader import DeviceIdentity, ReaderAbsent, ReaderError, Reading
 from fallow_proto.metrics import METRICS, Group
@@ -149,22 +150,26 @@ class NvidiaReader:
             case nvml.NVML_ERROR_NO_PERMISSION:
                 return ReaderError(
                     "NVML may not open the driver; the agent's user needs to read and write /dev/nvidiactl and "
-                    "/dev/nvidia0 and on, and its unit to allow them (DeviceAllow=)"
+                    "/dev/nvidia0 and on, and its unit to allow them (DeviceAllow=)",
+                    Reason.REASON_NOT_PERMITTED,
                 )
             case code:
-                return ReaderError(f"NVML does not start: {error} (code {code}); nvidia-smi should say the same")
+                message = f"NVML does not start: {error} (code {code}); nvidia-smi should say the same"
+                return ReaderError(message, reason_of(code))
 
     def _nothing_seen(self, errors: Sequence[nvml.NVMLError]) -> ReaderError:
         on_bus = displays_of(_PCI_VENDOR, self._sysfs)
         if errors:
             return ReaderError(
                 f"none of {self._count} NVIDIA devices can be named; the first says: {errors[0]}; "
-                "see nvidia-smi and the kernel log (dmesg | grep NVRM)"
+                "see nvidia-smi and the kernel log (dmesg | grep NVRM)",
+                reason_of(errors[0].value),
             )
         if on_bus:
             return ReaderError(
                 f"NVML sees no device, but there are {_listed(on_bus)}; check the device files /dev/nvidia0 and on, "
-                "and that the unit allows them (DeviceAllow=char-nvidia-frontend and char-nvidia)"
+                "and that the unit allows them (DeviceAllow=char-nvidia-frontend and char-nvidia)",
+                Reason.REASON_FAILED,
             )
         return ReaderAbsent("NVML sees no device, and none is on the PCI bus")
 

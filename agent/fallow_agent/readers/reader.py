@@ -14,7 +14,14 @@ from fallow_proto.v1.telemetry_pb2 import Reason
 
 
 class ReaderError(Exception):
-    """The vendor's library or driver as a whole cannot be used now; the message says why and what to do."""
+    """The vendor's library or driver as a whole cannot be used now; the message says why and what to do.
+
+    reason: what that means for every device; unless told otherwise, that there is no driver which could answer.
+    """
+
+    def __init__(self, message: str, reason: Reason.ValueType = Reason.REASON_DRIVER) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class ReaderAbsent(ReaderError):

@@ -12,6 +12,7 @@ from fallow_agent.readers import messages as m
 from fallow_agent.readers.reader import Listens, Reader, ReaderAbsent, ReaderError
 from fallow_agent.readers.registry import build
 from fallow_proto.metrics import Group
+from fallow_proto.v1.telemetry_pb2 import Reason
 
 
 def serve(channel: socket.socket, birth: m.Birth) -> None:
@@ -33,18 +34,18 @@ def _last_words(channel: socket.socket, birth: m.Birth) -> m.FromChild:
     except (OSError, ValueError) as error:
         return m.Failed(
             f"the lock file {birth.lock_path} cannot be used: {error}; expected a directory this user may write to",
-            driver=False,
+            Reason.REASON_FAILED,
         )
     try:
         return _converse(channel, build(birth.target))
     except ReaderAbsent as absent:
         return m.Absent(str(absent))
     except ReaderError as error:
-        return m.Failed(str(error), driver=True)
+        return m.Failed(str(error), error.reason)
     except (BrokenPipeError, ConnectionResetError):
         raise
     except Exception as error:  # noqa: BLE001  # a reader's mistake must not look like a silent death
-        return m.Failed(f"{type(error).__name__}: {error}", driver=False)
+        return m.Failed(f"{type(error).__name__}: {error}", Reason.REASON_FAILED)
 
 
 def _hold(lock: int) -> bool:

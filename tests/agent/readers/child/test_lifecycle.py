@@ -83,8 +83,8 @@ def test_what_comes_after_the_deadline_is_too_old_to_be_told() -> None:
     [
         (m.Absent("no library"), State.ABSENT, pb.REASON_OK, 60.0),
         (m.Held(42), State.STUCK, pb.REASON_STUCK, 10.0),
-        (m.Failed("driver not loaded", driver=True), State.FAILED, pb.REASON_DRIVER, 1.0),
-        (m.Failed("KeyError: 1", driver=False), State.FAILED, pb.REASON_FAILED, 1.0),
+        (m.Failed("driver not loaded", pb.REASON_DRIVER), State.FAILED, pb.REASON_DRIVER, 1.0),
+        (m.Failed("KeyError: 1", pb.REASON_FAILED), State.FAILED, pb.REASON_FAILED, 1.0),
         (m.Exited(-11), State.FAILED, pb.REASON_FAILED, 1.0),
         (m.Ended(), State.OK, pb.REASON_OK, 0.0),
     ],
@@ -107,7 +107,7 @@ def test_failure_after_failure_is_retried_ever_later() -> None:
     now, waits = 0.0, []
     for _ in range(5):
         assert life.tick(now) == [Fork()]
-        life.heard(m.Failed("no driver", driver=True), now)
+        life.heard(m.Failed("no driver", pb.REASON_DRIVER), now)
         life.hung_up(now)
         assert life.deadline is not None
         waits.append(life.deadline - now)
@@ -118,7 +118,7 @@ def test_failure_after_failure_is_retried_ever_later() -> None:
 def test_a_failure_after_long_service_is_retried_soon() -> None:
     life = opening()
     for _ in range(3):
-        life.heard(m.Failed("no driver", driver=True), 0.0)
+        life.heard(m.Failed("no driver", pb.REASON_DRIVER), 0.0)
         life.hung_up(0.0)
         life.tick(100.0)
     life.heard(OPENED, 100.0)
@@ -129,14 +129,14 @@ def test_a_failure_after_long_service_is_retried_soon() -> None:
 
 def test_the_same_failure_again_is_told_once_and_keeps_its_beginning() -> None:
     life = ready()
-    assert len(told(life.heard(m.Failed("no driver", driver=True), 1.0))) == 1
+    assert len(told(life.heard(m.Failed("no driver", pb.REASON_DRIVER), 1.0))) == 1
     life.hung_up(1.0)
     life.tick(2.0)
-    assert told(life.heard(m.Failed("no driver", driver=True), 3.0)) == []
+    assert told(life.heard(m.Failed("no driver", pb.REASON_DRIVER), 3.0)) == []
     assert life.status.since == 1.0
     life.hung_up(3.0)
     life.tick(9.0)
-    (status,) = told(life.heard(m.Failed("no device", driver=True), 9.5))
+    (status,) = told(life.heard(m.Failed("no device", pb.REASON_DRIVER), 9.5))
     assert isinstance(status, Status)
     assert (status.message, status.since) == ("no device", 1.0)
 

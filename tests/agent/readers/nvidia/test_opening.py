@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fallow_agent.readers.reader import DeviceIdentity, ReaderAbsent, ReaderError
+from fallow_proto.v1.telemetry_pb2 import Reason
 from tests.agent.readers.nvidia.remote import RemoteReader
 from tests.simulators.nvml.scenario import NOT_OF_H100, ON, Mode, Scenario, h100
 from tests.simulators.nvml.simulator import LIBRARY, Simulator
@@ -117,6 +118,7 @@ def test_devices_on_the_bus_that_nvml_does_not_see_are_a_fault(
     put_on_bus(sysfs, "0000:18:00.0", "nvidia")
     with pytest.raises(ReaderError, match=r"2 NVIDIA devices.*0000:17:00\.0 \(kernel driver: nvidia\)") as raised:
         reader.open()
+    assert raised.value.reason == Reason.REASON_FAILED  # its driver is there
     assert not isinstance(raised.value, ReaderAbsent)
 
 
@@ -147,6 +149,7 @@ def test_a_driver_that_is_not_loaded_is_a_fault_only_with_devices(
     put_on_bus(sysfs, "0000:17:00.0", "")
     with pytest.raises(ReaderError, match=r"kernel driver: none.*modprobe nvidia") as raised:
         reader.open()
+    assert raised.value.reason == Reason.REASON_DRIVER
     assert not isinstance(raised.value, ReaderAbsent)
 
 
@@ -162,13 +165,17 @@ def test_a_driver_of_another_version_is_named_with_what_to_do(
         reader.open()
 
 
-@pytest.mark.parametrize(("code", "message"), [(4, "DeviceAllow"), (999, "code 999")])
+@pytest.mark.parametrize(("code", "message", "reason"), [
+    (4, "DeviceAllow", Reason.REASON_NOT_PERMITTED),
+    (999, "code 999", Reason.REASON_FAILED),
+])
 def test_other_failures_of_the_library_say_what_to_look_at(
-    reader: RemoteReader, nvml: Simulator, code: int, message: str
+    reader: RemoteReader, nvml: Simulator, code: int, message: str, reason: Reason.ValueType
 ) -> None:
     nvml.play(Scenario(faults={INIT: code}))
-    with pytest.raises(ReaderError, match=message):
+    with pytest.raises(ReaderError, match=message) as raised:
         reader.open()
+    assert raised.value.reason == reason
 
 
 def test_devices_none_of_which_can_be_named_are_a_fault(reader: RemoteReader, nvml: Simulator) -> None:
