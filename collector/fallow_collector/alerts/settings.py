@@ -5,6 +5,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from fallow_collector.alerts.matchers import MatcherError, parse_all
+
 ReceiverType = Literal["webhook", "alertmanager", "feishu", "dingtalk", "wecom", "slack"]
 
 
@@ -28,6 +30,10 @@ class ReceiverSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"receiver {self.name!r} needs either url or url_file")
         if self.url:
             check_url(self.name, self.url)
+        try:
+            parse_all(self.matchers)
+        except MatcherError as error:
+            raise ValueError(f"receiver {self.name!r}: {error}") from error
 
 
 class AlertsSettings(msgspec.Struct, frozen=True, kw_only=True):

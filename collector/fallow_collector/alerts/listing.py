@@ -1,0 +1,89 @@
+"""Alerts, rules, receivers and silences as the API shows them."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from fallow_collector.alerts.alert import State
+from fallow_collector.alerts.alerting import Alerting
+from fallow_collector.alerts.settings import AlertsSettings, ReceiverSettings
+from fallow_collector.alerts.silences import Silence
+from fallow_collector.answers.numbers import rfc3339
+from fallow_proto import alerts as api
+
+
+class Attempted(Protocol):
+    """How the attempts at one receiver go: its newest problem, empty if there is none, and when one was delivered."""
+
+    problem: str
+    delivered_at: float | None
+
+
+def alerts(alerting: Alerting, wall: float) -> list[api.Alert]:
+    """Firing ones first, then pending, then resolved; each the newest first."""
+    silenced, inhibited = alerting.silenced_by(wall), alerting.inhibited_by()
+    order = {State.FIRING: 0, State.PENDING: 1, State.RESOLVED: 2}
+    ordered = sorted(alerting.alerts, key=lambda each: (order[each.state], -each.active_at, each.fingerprint))
+    return [
+        api.Alert(
+            fingerprint=alert.fingerprint, rule=alert.rule, state=str(alert.state), labels=alert.labels,
+            annotations=alert.annotations, active_since=rfc3339(alert.active_at), firing_since=_time(alert.fired_at),
+            resolved_at=_time(alert.resolved_at), known=alert.known,
+            silenced_by=silenced.get(alert.fingerprint, []), inhibited_by=inhibited.get(alert.fingerprint, []),
+        )
+        for alert in ordered
+    ]
+
+
+def rules(alerting: Alerting) -> list[api.AlertRule]:
+    counts = Counter((alert.rule, alert.state) for alert in alerting.alerts)
+    problems = alerting.evaluation.problems if alerting.evaluation else {}
+    return [
+        api.AlertRule(
+            name=rule.name, over=rule.over, expr=rule.expr, for_s=rule.for_s, severity=str(rule.severity),
+            where=rule.where, firing=counts[rule.name, State.FIRING], pending=counts[rule.name, State.PENDING],
+            problem=problems.get(rule.name),
+        )
+        for rule in alerting.rules.values()
+    ]
+
+
+def receivers(
+    alerting: Alerting, settings: AlertsSettings, attempted: Mapping[str, Attempted]
+) -> list[api.AlertReceiver]:
+    return [
+        api.AlertReceiver(
+            name=receiver.name, type=receiver.type, address=_address(receiver),
+            waiting=alerting.waiting_count(receiver.name), dead=alerting.dead_letters(receiver.name),
+            delivered_at=_time(attempted[receiver.name].delivered_at),
+            problem=attempted[receiver.name].problem or None,
+        )
+        for receiver in settings.receivers
+    ]
+
+
+def silences(alerting: Alerting, wall: float) -> list[api.Silence]:
+    """The newest first."""
+    ordered = sorted(alerting.silences(), key=lambda each: (-each.starts_at, each.id))
+    return [silence(each, wall) for each in ordered]
+
+
+def silence(each: Silence, wall: float) -> api.Silence:
+    return api.Silence(
+        id=each.id, matchers=list(each.matchers), comment=each.comment, starts_at=rfc3339(each.starts_at),
+        ends_at=rfc3339(each.ends_at), created_by=each.created_by, state=str(each.state(wall)),
+    )
+
+
+def _address(receiver: ReceiverSettings) -> str:
+    """Scheme and host; the rest may be secret, and so may a user's name and password before the host."""
+    if not receiver.url:
+        return "in url_file"
+    parts = urlsplit(receiver.url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}"
+
+
+def _time(unix_s: float | None) -> str | None:
+    return None if unix_s is None else rfc3339(unix_s)
