@@ -75,7 +75,7 @@ class Saving:
             await asyncio.to_thread(changes.save, self._state)
             await self._ledgers.keep()
             await self._cordons.keep(stopping)
-            await self._keep_health()
+            await self._keep_health(stopping)
         except StateError as error:
             self._keeper.put_back(changes)
             self._state_fails(error)
@@ -83,14 +83,17 @@ class Saving:
             if changes.seen or changes.learned:
                 self._own.state_problem = ""
 
-    async def _keep_health(self) -> None:
-        """Raises StateError."""
-        changes = self._health.keep()
-        try:
-            await asyncio.to_thread(changes.save, self._state)
-        except StateError:
-            self._health.put_back(changes)
-            raise
+    async def _keep_health(self, stopping: bool) -> None:
+        """Some of it, or all when stopping. Raises StateError."""
+        while True:
+            changes = self._health.keep()
+            try:
+                await asyncio.to_thread(changes.save, self._state)
+            except StateError:
+                self._health.put_back(changes)
+                raise
+            if not (stopping and changes.partial):
+                return
 
     def _state_fails(self, error: StateError) -> None:
         if str(error) != self._own.state_problem:

@@ -4,7 +4,7 @@ Not thread-safe: one thread, the event loop's, calls everything.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from math import inf, isnan
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +13,14 @@ from numpy.typing import NDArray
 from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.health.boots import Boots
 from fallow_collector.health.breaker import doubted
-from fallow_collector.health.conditions import SEVERITIES, Conditions, Facts, Held
-from fallow_collector.health.incident import Evidence, Incident, incident_id
+from fallow_collector.health.conditions import SEVERITIES, Conditions, Facts, Held, Holding
+from fallow_collector.health.history import Cure
+from fallow_collector.health.incident import Incident
+from fallow_collector.health.kept import ROWS_AT_ONCE, Kept, Place
+from fallow_collector.health.power import Power
+from fallow_collector.health.recovery import Recovery
 from fallow_collector.health.rules import Rules
+from fallow_collector.health.shown import of_condition
 from fallow_collector.health.verdict import Verdict
 from fallow_collector.health.ward import DAY_MS, Key, Ward
 from fallow_collector.health.words import Mode, Severity
@@ -28,9 +33,12 @@ from fallow_proto.v1 import telemetry_pb2 as pb
 KINDS = (
     EventKind.XID, EventKind.SXID, EventKind.DEVICE_FAULT, EventKind.KERNEL_MESSAGE, EventKind.DEVICE_VANISHED,
     EventKind.DEVICE_APPEARED, EventKind.READER_STUCK, EventKind.READER_RECOVERED, EventKind.DRIVER_LOADED,
-    EventKind.NODE_REBOOTED,
+    EventKind.NODE_REBOOTED, EventKind.PORT_DOWN, EventKind.PORT_UP, EventKind.OOM_KILL, EventKind.FILESYSTEM_READ_ONLY,
 )
 """Events that say something of health."""
+
+OF_HOST = (EventKind.PORT_DOWN, EventKind.OOM_KILL, EventKind.FILESYSTEM_READ_ONLY)
+"""What ails a host, and not the accelerators in it."""
 
 WEIGH_S = 5.0
 """Between two looks at all values, which cost 0.4 µs a device; what is told is weighed within a second."""
@@ -55,15 +63,14 @@ class Board:
         self._ward = Ward(rules.incidents, self._model_of)
         self._conditions = Conditions(rules.value)
         self._boots = Boots(state.load_boots())
-        self._kept: dict[tuple[str, str], int] = {}
+        self._recovery = Recovery()
+        self._power = Power()
+        self._kept = Kept()
+        self._strange: list[ConditionRow] = []  # in the state, of devices or rules that there are not any more
         self._doubted: frozenset[int] = frozenset()
         self._weighed = -inf
         self._ward.take(state.events_since(now_ms - DAY_MS, KINDS, RESUMED))
-        for row in state.load_conditions():
-            self._kept[row.rule, row.device] = row.since_ms
-            at = fleet.find(row.device)
-            if at is not None:
-                self._conditions.resume(row.rule, at, row.since_ms)
+        self._resume(state.load_conditions())
 
     def take(self, rows: Iterable[EventRow]) -> None:
         """Events, as they come."""
@@ -87,8 +94,12 @@ class Board:
         """Weigh everything anew. reasons: uint64[count], of the newest snapshot; now: monotonic; wall: unix seconds."""
         self._weighed = now
         now_ms, count = round(wall * 1000), len(reasons)
+        facts = self._facts(reasons, now, wall)
+        for row, asked_ms in self._recovery.step(facts.values["recovery_action"], facts.time_ms):
+            key = Key(self._node_of(row), self._fleet.identities[row].uuid)
+            self._ward.cure(key, Cure("cleared", asked_ms, ""))
         self._ward.tick(now_ms)
-        self._conditions.step(self._facts(reasons, now, wall), now_ms)
+        self._conditions.step(facts, now_ms)
         worst, failed_ms = self._conditions.weigh(now_ms, count)
         for key, one in self._ward.open():
             if one.mode is Mode.ENFORCE and one.severity is not Severity.INFO:
@@ -107,26 +118,61 @@ class Board:
             return []
         node = self._node_of(row)
         found = [*self._ward.incidents(Key(node, uuid)), *self._ward.incidents(Key(node, ""))]
-        found += [_of_condition(held, node, uuid, wall) for held in self._conditions.of_row(row, round(wall * 1000))]
+        found += [of_condition(held, node, uuid, wall) for held in self._conditions.of_row(row, round(wall * 1000))]
         return sorted(found, key=lambda one: (-one.since_ms, one.incident_id))
 
+    def in_force(self, wall: float) -> "InForce":
+        """What is enforced now in the whole fleet. wall: unix seconds."""
+        fleet = self._fleet
+        holding = []
+        for one in self._conditions.holding(round(wall * 1000)):
+            there = fleet.alive[one.rows]
+            holding.append(one._replace(**{
+                name: getattr(one, name)[there] for name in ("rows", "since_ms", "value", "limit")
+            }))
+        return InForce([one for _, one in self._ward.open() if one.mode is Mode.ENFORCE], holding)
+
     def keep(self) -> "Changes":
-        """What is not in the state as it is now; it counts as kept from now."""
-        standing = {
-            (rule, self._fleet.identities[row].uuid): since_ms
-            for (rule, row), since_ms in self._conditions.standing().items() if self._fleet.alive[row]
-        }
-        before, self._kept = self._kept, standing
+        """What is not in the state as it is now, bounded by ROWS_AT_ONCE; it counts as kept from now."""
+        strange, self._strange = self._strange, []
+        places = self._kept.changes(self._conditions.standing(), self._fleet.alive)
         return Changes(
-            before, self._boots.changes(),
-            [ConditionRow(*key, since) for key, since in standing.items() if before.get(key) != since],
-            [ConditionRow(*key, since) for key, since in before.items() if key not in standing],
+            places, strange, self._boots.changes(),
+            [ConditionRow(one.rule, self._uuid(one), one.since_ms) for one in places if one.since_ms],
+            [*strange, *(
+                ConditionRow(one.rule, self._uuid(one), 0) for one in places
+                if not one.since_ms and not self._stands_elsewhere(one)
+            )],
         )
 
     def put_back(self, changes: "Changes") -> None:
         """They could not be kept."""
-        self._kept = changes.before
+        self._kept.put_back(changes.places)
+        self._strange += changes.strange
         self._boots.put_back(changes.boots)
+
+    def _uuid(self, place: Place) -> str:
+        return self._fleet.identities[place.row].uuid
+
+    def _stands_elsewhere(self, place: Place) -> bool:
+        """A device that was retired and came back has another row, which speaks for it."""
+        row = self._fleet.find(self._uuid(place))
+        since_ms = self._conditions.standing()[place.rule]
+        return row is not None and row != place.row and row < len(since_ms) and since_ms[row] > 0
+
+    def _resume(self, rows: Iterable[ConditionRow]) -> None:
+        """Conditions that stood before a restart."""
+        asking = {rule.name for rule in self._rules.value if rule.column == "recovery_action"}
+        known = self._conditions.standing()
+        for row in rows:
+            at = self._fleet.find(row.device)
+            if at is None or row.rule not in known:
+                self._strange.append(row)
+                continue
+            self._conditions.resume(row.rule, at, row.since_ms)
+            self._kept.take(Place(row.rule, at, row.since_ms))
+            if row.rule in asking:
+                self._recovery.resume(at, row.since_ms)
 
     def _facts(self, reasons: NDArray[np.uint64], now: float, wall: float) -> Facts:
         fleet, count = self._fleet, len(reasons)
@@ -134,13 +180,16 @@ class Board:
         columns = {rule.column for rule in self._rules.value if rule.column} | {
             column for rule in self._rules.value if rule.above_per_lane is not None
             for column in (rule.above_per_lane.generation, rule.above_per_lane.lanes)
-        }
+        } | {"recovery_action", "power_watts", "temperature_celsius"}
         values: dict[str, NDArray[np.float64]] = {}
         for name in columns & COLUMN.keys():
             at = COLUMN[name]
             counts = fleet.good_until_ms[:count, at] >= last_ms
             values[name] = np.where(counts & (last_ms >= 0), fleet.values[:count, at], np.nan)
         values["clock_skew_seconds"] = self._skew(count, now, wall)
+        values["power_unreadable"] = self._power.unreadable(
+            values["power_watts"], values["temperature_celsius"]
+        )
         return Facts(
             values, last_ms, reasons, fleet.group[:count].astype(np.int64), [group.model for group in fleet.groups]
         )
@@ -155,17 +204,22 @@ class Board:
         return skew
 
     def _rows(self, key: Key, one: Incident) -> Iterator[int]:
-        """The devices that an incident is about: of an NVSwitch's, NVIDIA's devices of its node."""
+        """The devices that an incident is about: of an NVSwitch's, NVIDIA's devices of its node; of what ails the host,
+        the host's own."""
         fleet = self._fleet
         if key.device:
             row = fleet.find(key.device)
             if row is not None:
                 yield row
-        elif one.rule.startswith(EventKind.SXID):
-            node = fleet.node(key.node)
-            for row in node.rows if node is not None else ():
-                if fleet.alive[row] and fleet.identities[row].vendor == "nvidia" and not fleet.host[row]:
-                    yield row
+            return
+        kind = one.rule.partition(" ")[0]
+        node = fleet.node(key.node) if kind in (EventKind.SXID, *OF_HOST) else None
+        for row in node.rows if node is not None else ():
+            if fleet.alive[row] and (
+                bool(fleet.host[row]) if kind in OF_HOST
+                else fleet.identities[row].vendor == "nvidia" and not fleet.host[row]
+            ):
+                yield row
 
     def _break(
         self, verdict: NDArray[np.uint8], failed_ms: NDArray[np.int64], reasons: NDArray[np.uint64]
@@ -195,33 +249,36 @@ class Board:
         return name
 
 
-class Changes(NamedTuple):
-    """before: what was kept until now."""
+class InForce(NamedTuple):
+    """Incidents that are open, and conditions that hold; nothing in it changes."""
 
-    before: dict[tuple[str, str], int]
+    incidents: list[Incident]
+    holding: list[Holding]
+
+    def conditions(
+        self, uuid_of: Callable[[int], str], node_of: Callable[[int], str], wall: float
+    ) -> Iterator[Incident]:
+        """As `Board.incidents` tells them. uuid_of, node_of: of a row. wall: unix seconds."""
+        for rule, *columns in self.holding:
+            for row, since_ms, value, limit in zip(*(column.tolist() for column in columns), strict=True):
+                yield of_condition(Held(rule, since_ms, value, limit), node_of(row), uuid_of(row), wall)
+
+
+class Changes(NamedTuple):
+    """places, strange: what the rows were made of. over: rows to forget."""
+
+    places: list[Place]
+    strange: list[ConditionRow]
     boots: list[BootRow]
     conditions: list[ConditionRow]
     over: list[ConditionRow]
+
+    @property
+    def partial(self) -> bool:
+        """Whether there are more, to be handed over next."""
+        return len(self.places) >= ROWS_AT_ONCE
 
     def save(self, state: State) -> None:
         """Blocks for a flush of the disk. Raises StateError."""
         if self.boots or self.conditions or self.over:
             state.save_health(self.boots, self.conditions, self.over)
-
-
-def _of_condition(held: Held, node: str, uuid: str, wall: float) -> Incident:
-    rule, limit = held.rule, held.limit
-    if rule.reason:
-        evidence = Evidence(rule.reason, "so it is judged")
-    else:
-        unit = " a minute" if rule.per else ""
-        value = "not read since the start" if isnan(held.value) else f"{held.value:g}{unit}"
-        if rule.equals is not None:
-            threshold = "not one of " + ", ".join(f"{each:g}" for each in rule.equals)
-        else:
-            threshold = f"at {'least' if rule.below is not None else 'most'} {limit:g}{unit}"
-        evidence = Evidence(rule.column, value, threshold)
-    return Incident(
-        incident_id(rule.name, uuid, str(held.since_ms)), rule.name, node, uuid, rule.severity, rule.action, rule.mode,
-        held.since_ms, round(wall * 1000), 1, rule.why, (evidence,),
-    )

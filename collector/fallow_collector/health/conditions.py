@@ -41,10 +41,22 @@ class Held(NamedTuple):
     limit: float
 
 
+class Holding(NamedTuple):
+    """An enforced rule and all devices of which it holds for as long as it wants: rows intp[n]; since_ms, value, limit:
+    of each, as in Held."""
+
+    rule: ValueRule
+    rows: NDArray[np.intp]
+    since_ms: NDArray[np.int64]
+    value: Floats
+    limit: Floats
+
+
 class _Rate:
     """What a counter gained over the last whole minute; it starts anew when the counter falls."""
 
     def __init__(self) -> None:
+        self.fresh = np.zeros(0, dtype=np.bool_)  # where a minute has just ended
         self._base = np.zeros(0)
         self._base_ms = np.zeros(0, dtype=np.int64)
         self._rate = np.zeros(0)
@@ -58,12 +70,28 @@ class _Rate:
         known = np.isfinite(value)
         begins = known & (~np.isfinite(self._base) | (value < self._base) | (time_ms < self._base_ms))
         passed = time_ms - self._base_ms
-        whole = known & ~begins & (passed >= MINUTE_MS)
+        self.fresh = whole = known & ~begins & (passed >= MINUTE_MS)
         self._rate[whole] = (value[whole] - self._base[whole]) * MINUTE_MS / passed[whole]
         self._rate[begins | ~known] = np.nan
         self._base[begins | whole] = value[begins | whole]
         self._base_ms[begins | whole] = time_ms[begins | whole]
         return self._rate
+
+
+class _Minutes:
+    """In how many of the last minutes something held: a bit a minute, the newest lowest."""
+
+    def __init__(self, minutes: int) -> None:
+        self._window = np.uint64((1 << minutes) - 1)
+        self._held = np.zeros(0, dtype=np.uint64)
+
+    def step(self, held: Bools, fresh: Bools) -> Floats:
+        more = len(held) - len(self._held)
+        if more:
+            self._held = np.concatenate([self._held, np.zeros(more, dtype=np.uint64)])
+        new = self._held[fresh] << np.uint64(1) | held[fresh].astype(np.uint64)
+        self._held[fresh] = new & self._window
+        return np.bitwise_count(self._held).astype(np.float64)
 
 
 class _Clock:
@@ -95,6 +123,9 @@ class Conditions:
         self._rules = rules
         self._clocks = {rule.name: _Clock() for rule in rules}
         self._rates = {rule.column: _Rate() for rule in rules if rule.per}
+        self._minutes = {
+            position: _Minutes(rule.often.minutes) for position, rule in enumerate(rules) if rule.often is not None
+        }
         self._rule_of: dict[str, NDArray[np.int64]] = {}
 
     def step(self, facts: Facts, now_ms: int) -> None:
@@ -112,7 +143,7 @@ class Conditions:
                 if rule.name == name:
                     asked = (rule_of < 0) & _of_models(rule, facts)
                     rule_of[asked] = position
-                    self._ask(rule, clock, asked, facts, rates, now_ms)
+                    self._ask(position, clock, asked, facts, rates, now_ms)
 
     def weigh(self, now_ms: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """What enforced rules make of the first `count` rows: positions in words.Severity, and since when (unix ms)
@@ -139,12 +170,28 @@ class Conditions:
             if now_ms - since_ms >= rule.for_s * 1000:
                 yield Held(rule, since_ms, float(clock.value[row]), float(clock.limit[row]))
 
-    def standing(self) -> dict[tuple[str, int], int]:
-        """Since when (unix ms) each condition stands, by rule and row."""
-        return {
-            (name, row): int(clock.since_ms[row])
-            for name, clock in self._clocks.items() for row in np.flatnonzero(clock.since_ms).tolist()
-        }
+    def holding(self, now_ms: int) -> Iterator[Holding]:
+        for position, rule in enumerate(self._rules):
+            clock, rule_of = self._clocks[rule.name], self._rule_of.get(rule.name)
+            if rule.mode is Mode.ENFORCE and rule_of is not None:
+                since_ms = clock.since_ms[: len(rule_of)]
+                held = (since_ms > 0) & (now_ms - since_ms >= rule.for_s * 1000) & (rule_of == position)
+                rows = np.flatnonzero(held)
+                if len(rows):
+                    yield Holding(rule, rows, since_ms[rows], clock.value[rows], clock.limit[rows])
+
+    def standing(self) -> Mapping[str, NDArray[np.int64]]:
+        """Since when (unix ms) each condition stands, by rule: int64[n], 0 where it does not."""
+        return {name: clock.since_ms for name, clock in self._clocks.items()}
+
+    def counts(self, now_ms: int, alive: Bools) -> Iterator[tuple[ValueRule, int]]:
+        """Of how many rows each rule holds for as long as it wants."""
+        for position, rule in enumerate(self._rules):
+            since_ms = self._clocks[rule.name].since_ms
+            rule_of = self._rule_of.get(rule.name, np.zeros(0, dtype=np.int64))
+            count = min(len(since_ms), len(rule_of))
+            holds = (since_ms[:count] > 0) & (now_ms - since_ms[:count] >= rule.for_s * 1000)
+            yield rule, int(np.count_nonzero(holds & (rule_of[:count] == position) & alive[:count]))
 
     def resume(self, name: str, row: int, since_ms: int) -> None:
         """It held before a restart, since then; whether it still does, the next readings say."""
@@ -153,14 +200,10 @@ class Conditions:
             clock.grow(row + 1)
             clock.since_ms[row] = since_ms
 
-    def forget(self, rows: Sequence[int]) -> None:
-        """Rows of devices that were retired."""
-        for clock in self._clocks.values():
-            clock.since_ms[[row for row in rows if row < len(clock.since_ms)]] = 0
-
     def _ask(
-        self, rule: ValueRule, clock: _Clock, asked: Bools, facts: Facts, rates: Mapping[str, Floats], now_ms: int
+        self, position: int, clock: _Clock, asked: Bools, facts: Facts, rates: Mapping[str, Floats], now_ms: int
     ) -> None:
+        rule = self._rules[position]
         nothing = np.full(len(asked), np.nan)
         if rule.reason:
             stands = (facts.reasons & BIT[rule.reason]) != 0
@@ -177,6 +220,10 @@ class Conditions:
         else:
             known &= np.isfinite(limit)
             holds = known & ((value < limit) if rule.below is not None else (value > limit))
+        if rule.often is not None:
+            value = self._minutes[position].step(holds, self._rates[rule.column].fresh)
+            limit = np.full(len(asked), rule.often.at_least - 1.0)
+            holds = known & (value > limit)
         clock.step(asked & holds, asked & known & ~holds, value, limit, now_ms)
 
 

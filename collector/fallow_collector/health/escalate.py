@@ -1,4 +1,5 @@
-"""What one incident does not say, and several do: it comes back, it outlives reboots, it hits everybody's jobs."""
+"""What one incident does not say, and several do: it comes back, it outlives reboots, it hits everybody's jobs, a port
+goes down again and again."""
 
 from collections.abc import Sequence
 
@@ -7,6 +8,7 @@ from fallow_collector.health.history import Cure
 from fallow_collector.health.incident import Evidence, Incident
 from fallow_collector.health.rules import Folding
 from fallow_collector.health.words import Action, Role, Severity, stronger, worse
+from fallow_proto.states import EventKind
 
 
 def escalated(
@@ -19,6 +21,7 @@ def escalated(
         one = _repeated(one, earlier, rules)
         one = _survived_reboots(one, earlier, cures, rules)
         one = _met_again(one, bursts[: position + 1], rules)
+        one = _flapped(one, bursts[: position + 1], rules)
         found.append(_of_several_jobs(one, bursts[: position + 1], rules))
     return found
 
@@ -63,6 +66,21 @@ def _met_again(one: Incident, bursts: Sequence[Sequence[Happening]], rules: Fold
             one = _stronger(one, again.action, Evidence(
                 f"comes back: {each.meaning.what}", f"{met} in {rules.repeat_s:g} s", f"fewer than {again.times}"
             ))
+    return one
+
+
+def _flapped(one: Incident, bursts: Sequence[Sequence[Happening]], rules: Folding) -> Incident:
+    """A port that went down and came back; each is counted by its place."""
+    down = {each.code for each in bursts[-1] if each.kind == EventKind.PORT_DOWN}
+    recent = [each for burst in bursts for each in burst
+              if each.kind == EventKind.PORT_DOWN and each.last_ms > one.last_ms - rules.flaps_ms]
+    for code in sorted(down, key=str):
+        times = sum(each.count for each in recent if each.code == code)
+        if times >= rules.flaps:
+            return _stronger(
+                one._replace(severity=worse(one.severity, Severity.DEGRADED)), Action.INSPECT_HARDWARE,
+                Evidence("a port flaps", f"{times} times down in {rules.flaps_s:g} s", f"fewer than {rules.flaps}"),
+            )
     return one
 
 

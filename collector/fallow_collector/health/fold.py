@@ -139,6 +139,8 @@ def _cures(cure: Cure, one: Incident, burst: Sequence[Happening]) -> bool:
     """Whatever this run of the agent told is from after the boot that it started in."""
     if cure.at_ms < one.last_ms or any(cure.epoch and each.epoch == cure.epoch for each in burst):
         return False
+    if cure.kind == "up" and one.severity is not Severity.INFO:
+        return False  # the port flaps: it is up until the next time
     if cure.kind in ENDS:
         return all(
             each.kind == ENDS[cure.kind] and cure.code in (None, each.code, each.meaning.cancels) for each in burst

@@ -38,6 +38,15 @@ _NVML: Mapping[int, Meaning] = MappingProxyType({
 })
 """nvml.h, nvmlEventType*; severities as those of the Xids 48, 92, 63, 64, 94 and 95, and of a required reset."""
 
+_OF_HOST: Mapping[str, Meaning] = MappingProxyType({
+    EventKind.PORT_DOWN: Meaning("port down", Severity.INFO, Action.INSPECT_HARDWARE, Role.FAULT),
+    EventKind.OOM_KILL: Meaning("memory ran out", Severity.INFO, Action.RESTART_APP, Role.FAULT),
+    EventKind.FILESYSTEM_READ_ONLY: Meaning(
+        "file system became read-only", Severity.DEGRADED, Action.INSPECT_HARDWARE, Role.FAULT
+    ),
+})
+"""As the rules of the columns rdma_ports_down, oom_kills_total and var_read_only have it."""
+
 _RECOVERY_TEXT = re.compile(r"changed from .* to (?:0x[0-9a-f]+ )?\(([^)]*)\)", re.IGNORECASE)
 _JOB = re.compile(r"pid=(?:'?)(\d+)(?:'?)(?:, name=([^,]*))?")
 _FATAL = re.compile(r"\bfatal\b", re.IGNORECASE)
@@ -98,7 +107,7 @@ def _meaning(row: EventRow, model: str) -> Meaning | None:
         case EventKind.READER_STUCK:
             return Meaning("reader stuck in its driver", Severity.DEGRADED, Action.RESTART_NODE, Role.FAULT)
         case _:
-            return None
+            return _OF_HOST.get(row.kind)
 
 
 def _of_xid(code: int | None, message: str, model: str) -> Meaning:

@@ -14,7 +14,7 @@ from fallow_collector.idle.reasons import BIT
 from fallow_proto.metrics import BY_NAME, Kind
 from fallow_proto.states import EventKind
 
-DERIVED = ("clock_skew_seconds",)
+DERIVED = ("clock_skew_seconds", "power_unreadable")
 """Values that rules may ask for beside the metrics."""
 
 
@@ -47,6 +47,8 @@ class Folding(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     reboots: int = 2
     jobs: int = 3
     jobs_s: float = 3600.0
+    flaps: int = 3
+    flaps_s: float = 43_200.0
     quiet_s: dict[Severity, float] = msgspec.field(
         default_factory=lambda: {Severity.INFO: 600.0, Severity.DEGRADED: 3600.0, Severity.FAILED: 86_400.0}
     )
@@ -68,6 +70,10 @@ class Folding(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
         return round(self.repeat_s * 1000)
 
     @property
+    def flaps_ms(self) -> int:
+        return round(self.flaps_s * 1000)
+
+    @property
     def jobs_ms(self) -> int:
         return round(self.jobs_s * 1000)
 
@@ -83,11 +89,25 @@ class PerLane(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     limits: tuple[float, ...]
 
 
+class Often(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """In so many of the last minutes that were measured."""
+
+    at_least: int
+    minutes: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.at_least <= self.minutes <= 64:
+            raise ValueError(
+                f"often: expected 1 <= at_least <= minutes <= 64, found at_least = {self.at_least}, "
+                f"minutes = {self.minutes}"
+            )
+
+
 class ValueRule(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A condition that holds while a value lies above, below or at a number, or while a reason of the judgement stands.
 
-    per "minute": not the counter but what it gained over the last minute. models: patterns, empty for all; of several
-    rules of one name the first whose models match is asked.
+    per "minute": not the counter but what it gained over the last minute; often: that in several minutes. models:
+    patterns, empty for all; of several rules of one name the first whose models match is asked.
     """
 
     name: str
@@ -102,6 +122,7 @@ class ValueRule(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
     equals: tuple[float, ...] | None = None
     above_per_lane: PerLane | None = None
     per: Literal["", "minute"] = ""
+    often: Often | None = None
     for_s: float = 0.0
     models: tuple[str, ...] = ()
 
@@ -116,6 +137,8 @@ class ValueRule(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
             raise ValueError(f"rule {self.name!r}: expected one of above, below, equals and above_per_lane")
         if self.per and (self.column in DERIVED or BY_NAME[self.column].kind is not Kind.COUNTER):
             raise ValueError(f"rule {self.name!r}: per = {self.per!r} is for counters, and {self.column} is none")
+        if self.often is not None and (self.above is None or not self.per):
+            raise ValueError(f"rule {self.name!r}: often is for above and per = \"minute\"")
 
 
 class Breaker(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):

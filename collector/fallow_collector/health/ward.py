@@ -18,6 +18,7 @@ SWEEP_MS = 600_000
 _CURE_OF_DEVICE = {EventKind.DEVICE_APPEARED: "appeared"}
 _CURE_OF_NODE = {
     EventKind.NODE_REBOOTED: "rebooted", EventKind.DRIVER_LOADED: "reloaded", EventKind.READER_RECOVERED: "recovered",
+    EventKind.PORT_UP: "up",
 }
 
 
@@ -49,12 +50,15 @@ class Ward:
             if row.kind in _CURE_OF_NODE and not row.device:
                 self._cure_node(row)
             elif row.kind in _CURE_OF_DEVICE and row.device:
-                cure = Cure(_CURE_OF_DEVICE[EventKind(row.kind)], row.last_ms, "")
-                self._history(Key(row.node, row.device)).cure(cure)
+                self.cure(Key(row.node, row.device), Cure(_CURE_OF_DEVICE[EventKind(row.kind)], row.last_ms, ""))
             else:
                 found = happening(row, self._model_of(row.device) if row.device else "")
                 if found is not None:
                     self._history(Key(row.node, row.device)).add(found)
+
+    def cure(self, key: Key, cure: Cure) -> None:
+        """Something ended what was wrong with a device before it."""
+        self._history(key).cure(cure)
 
     def tick(self, now_ms: int) -> None:
         """Look again at those to whom something happened, or whose time has come."""
@@ -88,7 +92,9 @@ class Ward:
 
     def _cure_node(self, row: EventRow) -> None:
         kind = _CURE_OF_NODE[EventKind(row.kind)]
-        cure = Cure(kind, row.last_ms, row.source if kind == "rebooted" else "")
+        cure = Cure(
+            kind, row.last_ms, row.source if kind == "rebooted" else "", row.code if kind == "up" else None
+        )
         if cure not in self._cures[row.node]:
             self._cures[row.node].append(cure)
             for key in self._of_node[row.node]:

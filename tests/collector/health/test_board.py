@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from fallow_collector.health.power import Power
 from fallow_collector.health.rules import Breaker, Rules, ValueRule
 from fallow_collector.health.words import Action, Mode, Severity
 from fallow_proto.states import EventKind
 from fallow_proto.v1 import telemetry_pb2 as pb
 from tests.collector.health.clinic import FULL, Clinic
 from tests.collector.health.told import event
-from tests.collector.watching import IDLE
+from tests.collector.watching import HOST, IDLE, device
 
 
 @pytest.fixture
@@ -71,6 +73,45 @@ def test_a_condition_stands_while_its_value_says_so_and_clears_with_it(
     assert clinic.open("g1") == []
     clinic.stays(1)
     assert clinic.open() == []
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_driver_that_asks_for_nothing_any_more_clears_what_came_while_it_asked(
+    clinic: Clinic, restarted: bool
+) -> None:
+    """A reset of the device alone leaves no other trace."""
+    clinic.tell(event(119, clinic.ms()))
+    clinic.stays(10, {**FULL, "recovery_action": 1.0}, FULL)
+    if restarted:
+        clinic.restart()
+    clinic.stays(200, IDLE, FULL)
+    assert {one.rule for one in clinic.open()} == {"xid 119", "device_reset_required"}, "not known is not over"
+    clinic.node.now += 1
+    clinic.tell(event(94, clinic.ms()))
+    clinic.stays(2)
+    assert [one.rule for one in clinic.open()] == ["xid 94"], "what came after the reset is not cleared by it"
+    gone, = (one for one in clinic.board.incidents("g0", clinic.wall) if one.rule == "xid 119")
+    assert gone.cleared_by == "the driver asks for nothing any more"
+    assert clinic.health(0) == "degraded"
+
+
+def test_power_that_cannot_be_read_any_more_is_told(clinic: Clinic) -> None:
+    read = {**FULL, "temperature_celsius": 40.0}
+    blind = {name: value for name, value in read.items() if name != "power_watts"}
+    clinic.stays(2, read, read)
+    for _ in range(14):
+        clinic.stays(5, blind, read)
+    assert ([one.rule for one in clinic.open()], clinic.open("g1")) == (["power_unreadable"], [])
+    clinic.stays(5, read, read)
+    assert clinic.open() == []
+
+
+def test_power_that_never_could_be_read_or_of_a_silent_device_is_not_unreadable() -> None:
+    power, here, none = Power(), np.array([40.0, 40.0, np.nan]), np.full(3, np.nan)
+    assert np.isnan(power.unreadable(none, here)).all()
+    assert power.unreadable(np.array([np.nan, 60.0, 60.0]), here).tolist()[1:] == [0.0, 0.0]
+    told = power.unreadable(none, here)
+    assert (np.isnan(told).tolist(), told[1]) == ([True, False, True], 1.0)
 
 
 def test_a_condition_whose_value_is_not_read_any_more_is_not_over(clinic: Clinic) -> None:
@@ -136,6 +177,22 @@ def test_a_fatal_error_of_a_switch_concerns_every_device_of_its_node(clinic: Cli
     clinic.tell(event(20034, clinic.ms(), "Fatal, Link 30 LTSSM Fault Up", EventKind.SXID, device=""))
     assert [clinic.health(row) for row in range(2)] == ["failed", "failed"]
     assert [one.device for one in clinic.open("g1")] == [""]
+
+
+def test_what_ails_the_host_degrades_the_host_and_no_accelerator_in_it(tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path)
+    clinic.node.devices = (*clinic.node.devices, device("h0", device_class="general", vendor="intel", model="Xeon"))
+    clinic.node.hello()
+    readings = (FULL, FULL, HOST)
+    clinic.stays(10, *readings)
+    clinic.tell(*(event(
+        0, clinic.ms(ago_s=n * 1000), "port mlx5_0/1 went from ACTIVE to DOWN", EventKind.PORT_DOWN, device=""
+    ) for n in range(3)))
+    assert [clinic.health(row) for row in range(3)] == ["ok", "ok", "degraded"]
+    clinic.tell(event(0, clinic.ms(), "up", EventKind.PORT_UP, device=""))
+    assert clinic.health(2) == "degraded", "it flaps"
+    assert [one.severity for one in clinic.open("g0")] == [Severity.DEGRADED], "whoever looks at a device is told"
+    clinic.state.close()
 
 
 def test_a_rule_that_would_fail_much_of_the_fleet_at_once_is_doubted_loudly(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 from fallow_collector.health.history import Cure
 from fallow_collector.health.rules import EventRule, Folding
 from fallow_collector.health.words import Action, Mode, Severity
+from fallow_collector.state import EventRow
 from fallow_proto.states import EventKind
 from tests.collector.health.told import HOUR, MINUTE, T0, event, folded
 
@@ -82,6 +83,39 @@ def test_silence_clears_the_sooner_the_milder_it_was(code: int, quiet_ms: int) -
     assert folded(event(code, 0), now_ms=quiet_ms - 1)[0].open
     cleared, = folded(event(code, 0), now_ms=quiet_ms)
     assert (cleared.cleared_ms, cleared.cleared_by) == (T0 + quiet_ms, "it has been quiet since")
+
+
+def down(at_ms: int, place: int = 0, many: int = 1) -> EventRow:
+    return event(place, at_ms, "port mlx5_0/1 went from ACTIVE to DOWN", EventKind.PORT_DOWN, device="", many=many)
+
+
+def test_a_port_that_is_up_again_is_not_down_and_another_is() -> None:
+    assert folded(down(0))[0].severity is Severity.INFO
+    up = Cure("up", T0 + MINUTE, "", code=0)
+    first, = folded(down(0), cures=(up,))
+    assert (first.cleared_ms, first.cleared_by) == (T0 + MINUTE, "the port is active again")
+    other, = folded(down(0, place=1), cures=(up,))
+    assert other.open
+
+
+def test_a_port_that_goes_down_three_times_in_half_a_day_flaps_whether_it_is_up_or_not() -> None:
+    up = Cure("up", T0 + 12 * HOUR, "", code=0)
+    found = folded(*(down(n * 5 * HOUR) for n in range(3)), cures=(up,), now_ms=10 * HOUR + 1)
+    assert [one.severity for one in found] == [Severity.INFO, Severity.INFO, Severity.DEGRADED]
+    assert (found[-1].open, found[-1].action) == (True, Action.INSPECT_HARDWARE)
+    assert found[-1].evidence[-1] == ("a port flaps", "3 times down in 43200 s", "fewer than 3", ())
+    assert folded(*(down(n * 7 * HOUR) for n in range(3)))[-1].severity is Severity.INFO
+    assert folded(*(down(n * HOUR, place=n) for n in range(3)))[-1].severity is Severity.INFO
+    assert folded(down(0, many=3))[-1].severity is Severity.DEGRADED, "three at once are three"
+
+
+@pytest.mark.parametrize(("kind", "severity", "action"), [
+    (EventKind.OOM_KILL, Severity.INFO, Action.RESTART_APP),
+    (EventKind.FILESYSTEM_READ_ONLY, Severity.DEGRADED, Action.INSPECT_HARDWARE),
+])
+def test_what_ails_a_host_is_an_incident(kind: EventKind, severity: Severity, action: Action) -> None:
+    one, = folded(event(None, 0, kind=kind, device=""))
+    assert (one.rule, one.severity, one.action) == (kind, severity, action)
 
 
 def test_a_device_that_comes_back_has_not_vanished() -> None:

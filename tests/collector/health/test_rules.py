@@ -7,7 +7,7 @@ import pytest
 
 from fallow_collector.health.breaker import doubted
 from fallow_collector.health.conditions import Conditions, Facts
-from fallow_collector.health.rules import Breaker, PerLane, RulesError, ValueRule, load, shipped
+from fallow_collector.health.rules import DERIVED, Breaker, PerLane, RulesError, ValueRule, load, shipped
 from fallow_collector.health.words import Action, Severity
 from fallow_proto.metrics import BY_NAME
 
@@ -18,7 +18,7 @@ def test_the_shipped_rules_name_metrics_that_there_are() -> None:
     rules = shipped()
     assert rules.version == 1
     for rule in rules.value:
-        assert rule.reason or rule.column in BY_NAME or rule.column == "clock_skew_seconds", rule.name
+        assert rule.reason or rule.column in BY_NAME or rule.column in DERIVED, rule.name
         assert rule.why
 
 
@@ -27,6 +27,8 @@ def test_the_shipped_rules_name_metrics_that_there_are() -> None:
     ("version = 1\n" + RULE + 'column = "powr_watts"\nabove = 1', "there is no metric 'powr_watts'"),
     ("version = 1\n" + RULE + 'column = "power_watts"', "expected one of above, below, equals and above_per_lane"),
     ("version = 1\n" + RULE + 'column = "power_watts"\nabove = 1\nper = "minute"', "power_watts is none"),
+    ("version = 1\n" + RULE + 'column = "power_watts"\nabove = 1\noften = {at_least = 1, minutes = 2}', "often is for"),
+    ("version = 1\n" + RULE + 'column = "power_watts"\nabove = 1\noften = {at_least = 3, minutes = 2}', "at_least = 3"),
     ("version = 1\n" + RULE + 'reason = "tired"', "there is no reason 'tired'"),
     ("version = 1\n" + RULE.replace("failed", "bad"), "bad"),
     ('version = 1\n[[incidents.event]]\nkind = "xidd"\nwhy = "x"', "there is no such kind of event"),
