@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 METADATA = frozenset(map(ip_address, ("fd00:ec2::254", "100.100.100.200")))
 """Services of metadata outside link-local addresses: of Amazon (over IPv6) and of Alibaba."""
 
-TRANSLATED = tuple(map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")))
-"""IPv6 with IPv4 in the last 32 bits: NAT64 (RFC 6052, RFC 8215), IPv4-compatible (RFC 4291, 2.5.5.1)."""
+TRANSLATED = tuple(map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")))
+"""IPv6 with IPv4 in the last 32 bits: NAT64 (RFC 6052, 8215), SIIT (RFC 2765), IPv4-compatible (RFC 4291)."""
 
 THIS_NETWORK = ip_network("0.0.0.0/8")
 

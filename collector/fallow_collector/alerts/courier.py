@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
+from fallow_collector.alerts.attempted import Attempted
 from fallow_collector.alerts.backoff import is_dead, pause_s, retry_s
 from fallow_collector.alerts.notification import Notification
 from fallow_collector.alerts.outbox import Outbox, Waiting
-from fallow_collector.alerts.outcome import Outcome
 from fallow_collector.alerts.receivers import KINDS
 from fallow_collector.alerts.receivers.verdict import Again, Delivered, Refused
 from fallow_collector.alerts.sender import Attempt, Sender
@@ -30,12 +30,13 @@ class Courier:
     look_s = 1.0
 
     def __init__(
-        self, sender: Sender, outbox: Outbox, outcome: Outcome, now: Callable[[], float], random: Callable[[], float]
+        self, sender: Sender, outbox: Outbox, attempted: Attempted, now: Callable[[], float],
+        random: Callable[[], float],
     ) -> None:
         self._sender = sender
         self._name = sender.receiver.name
         self._outbox = outbox
-        self._outcome = outcome
+        self._attempted = attempted
         self._now = now
         self._random = random
         self._failures = 0  # in a row, of all
@@ -58,7 +59,7 @@ class Courier:
         match attempt.verdict:
             case Delivered():
                 self._failures, self._paused_until = 0, 0.0
-                self._outcome.succeeded()
+                self._attempted.succeeded()
                 await self._settle(notification.id)
                 return True
             case Again() | Refused() as verdict:
@@ -79,7 +80,7 @@ class Courier:
     async def _failed(self, waiting: Waiting, verdict: Again | Refused) -> None:
         self._failures += 1
         self._paused_until = self._now() + pause_s(verdict, self._failures, self._random())
-        self._outcome.failed(verdict.problem)
+        self._attempted.failed(verdict.problem)
         notification_id = waiting.notification.id
         if isinstance(verdict, Refused):
             self._refusals[notification_id] += 1

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import unquote, unquote_plus, urlsplit
 
-from fallow_collector.alerts.address import shown
 from fallow_collector.alerts.receivers.request import Request
 from fallow_collector.alerts.receivers.webhook import key_bytes
 from fallow_collector.alerts.settings import ReceiverSettings, check_url
@@ -41,14 +40,6 @@ def read(receiver: ReceiverSettings) -> Credentials:
     if token and not (token.isascii() and token.isprintable() and " " not in token):
         raise SettingsError(f"{where}: {receiver.token_file} holds no token; expected one word of ASCII")
     return Credentials(url, keys, token)
-
-
-def address_of(receiver: ReceiverSettings) -> str:
-    """What may be shown of where it is; empty: not known."""
-    try:
-        return shown(receiver.url or _file(receiver.url_file, "url_file"))
-    except SettingsError:
-        return ""
 
 
 def without_secrets(body: bytes, credentials: Credentials, request: Request) -> bytes:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from fallow_collector.alerts.alert import Alert, State, fingerprint
+from fallow_collector.alerts.attempted import Attempted
 from fallow_collector.alerts.courier import Courier
 from fallow_collector.alerts.notification import Notification
 from fallow_collector.alerts.outbox import Outbox, Standing
-from fallow_collector.alerts.outcome import Outcome
 from fallow_collector.alerts.push import Push
 from fallow_collector.alerts.receivers.verdict import Delivered
 from fallow_collector.alerts.sender import Attempt, Sender
@@ -33,7 +33,7 @@ class UnknownReceiver(Exception):
 
 class _Worker(NamedTuple):
     sender: Sender
-    outcome: Outcome
+    attempted: Attempted
     does: Courier | Push
     wake: asyncio.Event
 
@@ -41,7 +41,7 @@ class _Worker(NamedTuple):
 class Delivery:
     """Everything on the event loop's thread. now: seconds of the clock of `outbox`. wall: unix seconds. random: 0 to 1.
 
-    outcomes: by receiver, how its attempts go.
+    attempted: by receiver, how its attempts go.
     """
 
     def __init__(
@@ -55,16 +55,16 @@ class Delivery:
         context = ssl.create_default_context()
         for receiver in receivers:
             sender = Sender(receiver, external_url, version, wall, Wire(context))
-            outcome = Outcome(receiver.name, wall)
+            attempted = Attempted(receiver.name, wall)
             does = (
-                Push(sender, standing, outcome, now, random) if receiver.type == "alertmanager"
-                else Courier(sender, outbox, outcome, now, random)
+                Push(sender, standing, attempted, now, random) if receiver.type == "alertmanager"
+                else Courier(sender, outbox, attempted, now, random)
             )
-            self._workers[receiver.name] = _Worker(sender, outcome, does, asyncio.Event())
+            self._workers[receiver.name] = _Worker(sender, attempted, does, asyncio.Event())
 
     @property
-    def outcomes(self) -> Mapping[str, Outcome]:
-        return {name: worker.outcome for name, worker in self._workers.items()}
+    def attempted(self) -> Mapping[str, Attempted]:
+        return {name: worker.attempted for name, worker in self._workers.items()}
 
     def start(self) -> None:
         for name, worker in self._workers.items():

@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
-from urllib.parse import urlsplit
 
+from fallow_collector.alerts.address import shown
 from fallow_collector.alerts.alert import State
 from fallow_collector.alerts.alerting import Alerting
-from fallow_collector.alerts.settings import AlertsSettings, ReceiverSettings
+from fallow_collector.alerts.settings import AlertsSettings
 from fallow_collector.alerts.silences import Silence
 from fallow_collector.answers.numbers import rfc3339
 from fallow_proto import alerts as api
@@ -54,7 +54,7 @@ def receivers(
 ) -> list[api.AlertReceiver]:
     return [
         api.AlertReceiver(
-            name=receiver.name, type=receiver.type, address=_address(receiver),
+            name=receiver.name, type=receiver.type, address=shown(receiver.url) if receiver.url else "in url_file",
             waiting=alerting.waiting_count(receiver.name), dead=alerting.dead_letters(receiver.name),
             delivered_at=_time(attempted[receiver.name].delivered_at),
             problem=attempted[receiver.name].problem or None,
@@ -74,15 +74,6 @@ def silence(each: Silence, wall: float) -> api.Silence:
         id=each.id, matchers=list(each.matchers), comment=each.comment, starts_at=rfc3339(each.starts_at),
         ends_at=rfc3339(each.ends_at), created_by=each.created_by, state=str(each.state(wall)),
     )
-
-
-def _address(receiver: ReceiverSettings) -> str:
-    """Scheme and host; the rest may be secret, and so may a user's name and password before the host."""
-    if not receiver.url:
-        return "in url_file"
-    parts = urlsplit(receiver.url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}"
 
 
 def _time(unix_s: float | None) -> str | None:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from functools import partial
 
 from fallow_collector.alerts.alert import Alert, State
+from fallow_collector.alerts.attempted import Attempted
 from fallow_collector.alerts.backoff import pause_s
 from fallow_collector.alerts.outbox import Standing
-from fallow_collector.alerts.outcome import Outcome
 from fallow_collector.alerts.receivers.alertmanager import BATCH, Sent, due, render, verdict
 from fallow_collector.alerts.receivers.verdict import Delivered, Refused
 from fallow_collector.alerts.sender import Attempt, Sender
@@ -22,12 +22,12 @@ class Push:
     look_s = 5.0
 
     def __init__(
-        self, sender: Sender, standing: Standing, outcome: Outcome, now: Callable[[], float],
+        self, sender: Sender, standing: Standing, attempted: Attempted, now: Callable[[], float],
         random: Callable[[], float],
     ) -> None:
         self._sender = sender
         self._standing = standing
-        self._outcome = outcome
+        self._attempted = attempted
         self._now = now
         self._random = random
         self._sent: dict[str, Sent] = {}
@@ -48,11 +48,11 @@ class Push:
             self._sent.update((alert.fingerprint, Sent(alert.state, now_s)) for alert in batch)
         if isinstance(answer, Delivered):
             self._failures = 0
-            self._outcome.succeeded()
+            self._attempted.succeeded()
         else:
             self._failures += 1
             self._paused_until = now_s + pause_s(answer, self._failures, self._random())
-            self._outcome.failed(answer.problem)
+            self._attempted.failed(answer.problem)
         return True
 
     async def send(self, alerts: list[Alert]) -> Attempt:

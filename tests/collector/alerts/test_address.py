@@ -22,6 +22,7 @@ def test_public_private_and_loopback_addresses_are_allowed(address: str) -> None
     "::ffff:169.254.169.254", "::ffff:0.0.0.0", "::ffff:100.100.100.200",  # IPv4-mapped
     "64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe",  # NAT64
     "2002:a9fe:a9fe::1", "2002:6464:64c8::",  # 6to4
+    "::ffff:0:a9fe:a9fe",  # SIIT
     "::a9fe:a9fe",  # IPv4-compatible
     "fe80::1%eth0",
 ])

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from fallow_collector.alerts.alert import State
+from fallow_collector.alerts.attempted import Attempted
 from fallow_collector.alerts.courier import Courier
 from fallow_collector.alerts.deliver import Delivery, UnknownReceiver
-from fallow_collector.alerts.outcome import Outcome
 from fallow_collector.alerts.push import Push
 from fallow_collector.alerts.receivers.webhook import sign
 from fallow_collector.alerts.sender import Sender
@@ -41,10 +41,6 @@ async def until(holds: Callable[[], bool]) -> None:
     raise AssertionError("it did not come about within 10 s")
 
 
-def receiver(sink: Sink, kind: ReceiverType = "webhook", path: str = "", **keys: str) -> ReceiverSettings:
-    return ReceiverSettings(name="ops", type=kind, url=f"{sink.url}{path}", **keys)
-
-
 @dataclass
 class Bench:
     """One receiver with all around it, and the time."""
@@ -56,11 +52,11 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.wire = Wire(ssl.create_default_context(), deadline_s=self.deadline_s)
-        self.outcome = Outcome("ops", lambda: START)
+        self.attempted = Attempted("ops", lambda: START)
         sender = Sender(self.settings, "http://fallow.example.com", "1.2.3", lambda: START, self.wire)
         self.does: Courier | Push = (
-            Push(sender, self.shelf, self.outcome, self.clock, lambda: 0.5) if self.settings.type == "alertmanager"
-            else Courier(sender, self.shelf, self.outcome, self.clock, lambda: 0.5)
+            Push(sender, self.shelf, self.attempted, self.clock, lambda: 0.5) if self.settings.type == "alertmanager"
+            else Courier(sender, self.shelf, self.attempted, self.clock, lambda: 0.5)
         )
 
     async def until(self, end: float, step: float = 1.0) -> None:
@@ -71,8 +67,8 @@ class Bench:
             self.clock.now += step
 
 
-def bench(sink: Sink, shelf: Shelf, kind: ReceiverType = "webhook", **keys: str) -> Bench:
-    return Bench(receiver(sink, kind, **keys), shelf, Clock())
+def bench(sink: Sink, shelf: Shelf, kind: ReceiverType = "webhook", secret_file: str = "") -> Bench:
+    return Bench(ReceiverSettings(name="ops", type=kind, url=sink.url, secret_file=secret_file), shelf, Clock())
 
 
 def ids(sink: Sink) -> list[str]:
@@ -103,14 +99,14 @@ def test_a_receiver_that_was_down_for_an_hour_is_told_in_the_order_of_each_group
             await desk.until(3600)
             tried = len(sink.got)
             assert tried < 30  # and not one a second
-            assert desk.outcome.problem == "the connection broke"
+            assert desk.attempted.problem == "the connection broke"
             down = False
             await desk.until(3600 + 660)
             delivered = ids(sink)[tried:]
             assert sorted(delivered) == ["a1", "a2", "b1"]
             assert delivered.index("a1") < delivered.index("a2")
-            assert desk.outcome.problem == ""
-            assert desk.outcome.delivered_at == START
+            assert desk.attempted.problem == ""
+            assert desk.attempted.delivered_at == START
 
     run(case)
 
@@ -216,7 +212,7 @@ def test_a_secret_file_that_everybody_may_read_stops_nothing_but_its_receiver(tm
         async with Sink() as sink:
             desk = bench(sink, shelf, secret_file=str(key))
             await desk.until(0)
-            assert "has mode 0644" in desk.outcome.problem
+            assert "has mode 0644" in desk.attempted.problem
             assert sink.connections == 0
             key.chmod(0o600)
             await desk.until(5)
@@ -263,7 +259,7 @@ def test_an_alertmanager_that_is_down_is_told_all_when_it_is_back() -> None:
             desk = bench(sink, shelf, "alertmanager")
             await desk.until(30)
             assert len(sink.got) == 3
-            assert desk.outcome.problem == ""
+            assert desk.attempted.problem == ""
 
     run(case)
 
@@ -275,7 +271,7 @@ def test_an_alertmanager_that_refuses_an_alert_is_not_asked_again_at_once() -> N
             desk = bench(sink, shelf, "alertmanager")
             await desk.until(30)
             assert len(sink.got) == 1
-            assert desk.outcome.problem == (
+            assert desk.attempted.problem == (
                 "it answered 400 and said '\"start time must be before end time\"'; expected 2xx"
             )
 
@@ -333,8 +329,8 @@ def test_a_receiver_that_hangs_keeps_no_other_waiting_and_stopping_takes_no_long
             assert shelves.of["hung"].entries
             async with asyncio.timeout(10):
                 await courier.stop(within_s=0.1)
-            assert courier.outcomes["well"].delivered_at == START
-            assert courier.outcomes["hung"].delivered_at is None
+            assert courier.attempted["well"].delivered_at == START
+            assert courier.attempted["hung"].delivered_at is None
 
     run(case)
 
@@ -425,7 +421,7 @@ def test_no_secret_is_in_any_log_or_problem_whatever_the_receiver_does(
                 shelf.put(notification(f"a{number}", group=f"g{number}"))
                 desk = Bench(settings, shelf, Clock(number * 10_000.0))
                 await desk.until(number * 10_000.0)
-                seen.append(desk.outcome.problem)
+                seen.append(desk.attempted.problem)
             where.write_text("http://s3cret host/")
             await Bench(settings, shelf, Clock(1e6)).until(1e6)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 log = logging.getLogger(__name__)
 
 
-class Outcome:
+class Attempted:
     """problem: of the newest attempt; empty: it succeeded, or there was none. delivered_at: unix seconds of the newest
     success since the start, None: there was none. wall: unix seconds."""
 
