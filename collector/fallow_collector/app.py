@@ -131,6 +131,7 @@ class Collector:
         keeper = Keeper(self._state, self._fleet, self._engine)
         keeper.restore()
         self._health = Board(rules, self._fleet, self._state, self._journal.note, round(time.time() * 1000))
+        self._own.health = self._health
         self._cordons = Cordons(
             self._state, self._fleet, self._engine, self._journal, self._view.refresh, time.monotonic, time.time
         )

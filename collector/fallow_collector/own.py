@@ -1,9 +1,11 @@
 """What the collector says of itself: whether it can do its work, and its own numbers."""
 
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from fallow_collector.fleet.fleet import Fleet
+from fallow_collector.health.board import Board
 from fallow_collector.journal import Journal
 from fallow_collector.pipeline import Pipeline
 from fallow_collector.stores.store import Store
@@ -27,6 +29,7 @@ class Own:
         self._journal = journal
         self.state_problem = ""  # why the state file cannot be written now
         self.listener_problem = "not listening yet"
+        self.health: Board | None = None  # until the state is open
 
     def readiness(self) -> list[str]:
         """Why the collector cannot do its work now; empty when it can."""
@@ -35,6 +38,8 @@ class Own:
 
     def measures(self) -> Iterator[Measure]:
         yield from self._of_ingest()
+        if self.health is not None:
+            yield from _of_health(self.health)
         yield from self._of_writer()
         if not self._writer.opened:
             return
@@ -89,3 +94,19 @@ class Own:
         yield Measure("fallow_writer_pending_rows", "gauge", "Rows that wait for the store.", {}, writer.pending_rows)
         yield Measure("fallow_writer_pending_bytes", "gauge", "Their memory.", {}, writer.pending_bytes)
         yield Measure("fallow_writer_commit_seconds", "gauge", "What the last commit took.", {}, writer.commit_s)
+
+
+def _of_health(board: Board) -> Iterator[Measure]:
+    found = board.tally(time.time())
+    for one, count in sorted(found.incidents.items()):
+        yield Measure(
+            "fallow_health_incidents", "gauge", "Open incidents of devices and nodes.", one._asdict(), count
+        )
+    for one, count in sorted(found.conditions.items()):
+        yield Measure(
+            "fallow_health_conditions", "gauge", "Devices of which a rule of health holds.", one._asdict(), count
+        )
+    yield Measure(
+        "fallow_health_doubted_devices", "gauge",
+        "Devices that rules of health would fail and do not, because they are too many at once.", {}, found.doubted,
+    )

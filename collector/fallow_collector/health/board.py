@@ -21,6 +21,7 @@ from fallow_collector.health.power import Power
 from fallow_collector.health.recovery import Recovery
 from fallow_collector.health.rules import Rules
 from fallow_collector.health.shown import of_condition
+from fallow_collector.health.tally import Tally, tally
 from fallow_collector.health.verdict import Verdict
 from fallow_collector.health.ward import DAY_MS, Key, Ward
 from fallow_collector.health.words import Mode, Severity
@@ -131,6 +132,13 @@ class Board:
                 name: getattr(one, name)[there] for name in ("rows", "since_ms", "value", "limit")
             }))
         return InForce([one for _, one in self._ward.open() if one.mode is Mode.ENFORCE], holding)
+
+    def tally(self, wall: float) -> Tally:
+        """How much is wrong in the whole fleet. wall: unix seconds. About 3 ms at 80,000 devices."""
+        return tally(
+            (one for _, one in self._ward.open()),
+            self._conditions.counts(round(wall * 1000), self._fleet.alive), len(self._doubted),
+        )
 
     def keep(self) -> "Changes":
         """What is not in the state as it is now, bounded by ROWS_AT_ONCE; it counts as kept from now."""

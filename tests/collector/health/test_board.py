@@ -179,6 +179,25 @@ def test_a_fatal_error_of_a_switch_concerns_every_device_of_its_node(clinic: Cli
     assert [one.device for one in clinic.open("g1")] == [""]
 
 
+def test_what_is_wrong_is_counted_by_rule_and_never_by_device_or_by_a_code_that_drivers_invent(clinic: Clinic) -> None:
+    clinic.tell(
+        event(95, clinic.ms()), event(95, clinic.ms(), device="g1"),
+        *(event(code, clinic.ms(), device="g1", node=f"n{code}") for code in range(900_000, 900_100)),
+        event(0x81078603, clinic.ms(), kind=EventKind.DEVICE_FAULT, node="other", source="dcmi"),
+    )
+    clinic.stays(3, {**FULL, "recovery_action": 3.0}, {**FULL, "remap_pending": 1.0})
+    found = clinic.board.tally(clinic.wall)
+    assert found.incidents == {
+        ("xid 95", "failed", "enforce"): 2, ("xid other", "degraded", "enforce"): 100,
+        ("device_fault", "degraded", "enforce"): 1,
+    }
+    assert {one.rule: count for one, count in found.conditions.items() if count} == {
+        "drain_peer_to_peer": 1, "remap_pending": 1
+    }
+    assert {one.rule for one in found.conditions} == {rule.name for rule in clinic.rules.value}
+    assert found.doubted == 0
+
+
 def test_what_ails_the_host_degrades_the_host_and_no_accelerator_in_it(tmp_path: Path) -> None:
     clinic = Clinic(tmp_path)
     clinic.node.devices = (*clinic.node.devices, device("h0", device_class="general", vendor="intel", model="Xeon"))
@@ -203,7 +222,7 @@ def test_a_rule_that_would_fail_much_of_the_fleet_at_once_is_doubted_loudly(tmp_
     states = [clinic.health(row) for row in range(40)]
     assert (states.count("failed"), states.count("ok")) == (8, 32)
     doubted = [row for row in range(40) if "incident_doubted" in clinic.node.reasons(row)]
-    assert len(doubted) == 32
+    assert len(doubted) == clinic.board.tally(clinic.wall).doubted == 32
     (kind, text), = clinic.notes
     assert kind is EventKind.RULES_DOUBTED
     assert text.startswith("rules of health would fail 40 of 40 devices, more than 5% and 8 within 600 s: 32 are not")

@@ -47,6 +47,10 @@ def test_an_xid_takes_a_device_out_and_its_incident_survives_a_kill(tmp_path: Pa
         page = program.get(f"/api/v1/devices/{DEVICE}/timeline?start=-1h").json()
         assert {moment["kind"] for moment in page["items"]} == {"event", "incident", "phase"}
         assert (page["complete"], page["next"]) == (False, None)
+        told_of = program.get("/metrics").text
+        assert 'fallow_health_incidents{rule="xid 79",severity="failed",mode="enforce"} 1' in told_of
+        assert 'fallow_health_conditions{rule="remap_failed",severity="failed",mode="enforce"} 0' in told_of
+        assert "fallow_health_doubted_devices 0" in told_of
         program.stop(signal.SIGKILL)
         agent.close()
     with running(program):
