@@ -9,8 +9,9 @@ said=$(timeout --kill-after=2 5 fallow-agent prolog 2>&1)
 [ $? -eq 1 ] || exit 0
 
 # A Prolog that fails drains its node, and a human has to bring it back. So the job goes back to the queue and the node
-# stays in service; what cannot be queued again (srun, salloc, --no-requeue) is cancelled. Under PrologFlags=Alloc the
-# controller launches nothing before this script has ended, and then no longer this job.
+# stays in service; what cannot be queued again (srun, salloc, --no-requeue) is cancelled. Under
+# PrologFlags=Alloc,DeferBatch the controller launches nothing before this script has ended, and then no longer this job.
+# Without DeferBatch slurmd already has the batch script, and runs it if this script ends before the cancellation arrives.
 logger -t fallow-prolog "job $SLURM_JOB_ID is refused: $said"
 timeout --kill-after=2 5 scontrol update "jobid=$SLURM_JOB_ID" "admincomment=$said"
 timeout --kill-after=2 10 scontrol requeue "$SLURM_JOB_ID" && exit 0

@@ -43,7 +43,7 @@ SlurmctldTimeout=30
 SlurmdTimeout=30
 SlurmdParameters=config_overrides
 Prolog={dir}/prolog.sh
-PrologFlags=Alloc
+PrologFlags=Alloc,DeferBatch
 NodeName=node0 NodeHostname=localhost NodeAddr=127.0.0.1 Port=17001 CPUs=8 RealMemory=2000 Gres=gpu:h100:8
 NodeName=node1 NodeHostname=localhost NodeAddr=127.0.0.1 Port=17002 CPUs=8 RealMemory=2000 Gres=gpu:h100:8
 PartitionName=gpu Nodes=node0,node1 Default=YES MaxTime=INFINITE State=UP
