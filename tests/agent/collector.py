@@ -14,7 +14,7 @@ from tests.agent.certificates import Authority, Pair
 from tests.ports import free_port
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     """Until a condition holds, in bounded time."""
     give_up = monotonic() + seconds
     while not condition():

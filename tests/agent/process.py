@@ -72,7 +72,7 @@ class AgentProcess:
         wait_for(lambda: "READY=1" in self.supervisor.heard or self.process.poll() is not None, "READY=1")
         assert self.process.poll() is None, self.log
 
-    def stop(self, seconds: float = 15.0) -> int:
+    def stop(self, seconds: float = 60.0) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
 

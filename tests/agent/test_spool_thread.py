@@ -20,7 +20,7 @@ class SlowSpool(Spool):
         self.commits = 0
 
     def commit(self, commit: Commit, now_ms: int, now: float) -> Dropped:
-        assert self.answers.wait(20.0)
+        assert self.answers.wait(60.0)
         self.commits += 1
         return super().commit(commit, now_ms, now)
 
@@ -86,7 +86,7 @@ def test_what_the_collector_was_sent_too_is_committed_together(tmp_path: Path) -
             spool.keep(report(seq))
             spool.flush(START_MS + at_ms, sent=sent)
             if commits_now:
-                async with asyncio.timeout(20.0):
+                async with asyncio.timeout(60.0):
                     await commits.get()
         await spool.close(START_MS)
         assert commits.empty(), "nothing was left for the end, and nothing was committed on its own"

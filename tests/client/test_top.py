@@ -15,7 +15,7 @@ from tests.client.conftest import environment
 from tests.collector.api.memory import MemoryAnswers, device, fleet
 from tests.collector.api.served import served
 
-DEADLINE_S = 30
+DEADLINE_S = 60
 
 
 def test_the_busiest_come_first_and_the_unknown_last() -> None:

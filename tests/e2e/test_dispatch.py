@@ -14,6 +14,8 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "dispatcher.py"
 QUICK = (
     "idle.confirm_s = 2", "idle.confirm_readings = 3", "idle.confirm_after_release_s = 1",
 )
+MANY = ("--nodes", "16", "--devices", "8", "--vendors", "nvidia=1", "--interval", "0.5")
+"""Simulated load follows the wall clock; of so many devices some are idle at any hour, which of 32 is not certain."""
 NVIDIA = Request(count=1, vendor=["nvidia"])
 
 
@@ -22,7 +24,7 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
     folder = tmp_path_factory.mktemp("dispatch")
     with (
         Collector(folder, *QUICK) as collector,
-        Sim(folder, collector.grpc, "--nodes", "4", "--devices", "8", "--vendors", "nvidia=1", "--interval", "0.5"),
+        Sim(folder, collector.grpc, *MANY),
     ):
         until(lambda: fits(collector), "a device is idle")
         yield collector

@@ -15,6 +15,8 @@ from fallow_collector.replay.frames import encoded, read
 from tests.collector.watch.fleets import Client
 from tests.e2e.programs import BIN, DEADLINE_S, Collector, Sim, environment, until
 
+MANY = ("--nodes", "12", "--devices", "4")
+"""Simulated load follows the wall clock; of so many devices some are idle at any hour, of a dozen often none."""
 QUICK = ("idle.confirm_s = 3.0", "idle.evidence_s = 10.0", "idle.confirm_readings = 3")
 
 
@@ -123,7 +125,7 @@ def test_where_only_the_client_is_installed_replay_says_what_is_missing() -> Non
 
 
 def test_a_watch_names_the_lease_that_a_device_is_in(tmp_path: Path) -> None:
-    with Collector(tmp_path, *QUICK) as collector, Sim(tmp_path, collector.grpc, "--nodes", "3", "--devices", "4"):
+    with Collector(tmp_path, *QUICK) as collector, Sim(tmp_path, collector.grpc, *MANY):
         watch = Watch(collector)
         until(lambda: "idle" in watch.phases().values(), "a device is idle")
         made = httpx.post(f"{collector.url}/api/v1/leases", json={"request": {"count": 1}}, trust_env=False)

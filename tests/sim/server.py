@@ -68,7 +68,7 @@ async def serving(server: Server, port: int = 0) -> AsyncIterator[int]:
         await grpc_server.stop(None)
 
 
-async def until(condition, deadline_s: float = 20.0) -> None:  # type: ignore[no-untyped-def]
+async def until(condition, deadline_s: float = 60.0) -> None:  # type: ignore[no-untyped-def]
     async with asyncio.timeout(deadline_s):
         while not condition():  # noqa: ASYNC110  # of things that tell nobody
             await asyncio.sleep(0.01)

@@ -33,7 +33,7 @@ def running(module: str, *arguments: str, log: Path) -> Iterator[subprocess.Pope
 
 
 def until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         try:
             httpx.get(f"{url}/healthz")

@@ -37,7 +37,7 @@ def told(settings: Settings, until: Callable[[list[w.Event]], bool]) -> list[w.E
 
         channel = Channel(settings, tell)
         channel.dial(0.0)
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(60.0):
             await done.wait()
         await channel.close()
         return events
@@ -91,7 +91,7 @@ def test_a_collector_that_stops_ends_the_stream() -> None:
             while not isinstance(await events.get(), w.Received):
                 pass
             await asyncio.to_thread(collector.stop)
-            async with asyncio.timeout(10.0):
+            async with asyncio.timeout(60.0):
                 loss = await events.get()
         await channel.close()
         return loss
@@ -110,7 +110,7 @@ def test_hanging_up_ends_the_stream_for_the_reason_given() -> None:
             while not isinstance(await events.get(), w.Received):
                 pass
             channel.hang_up("nonsense")
-            async with asyncio.timeout(10.0):
+            async with asyncio.timeout(60.0):
                 loss = await events.get()
             await channel.close()
         return loss

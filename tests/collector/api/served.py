@@ -14,7 +14,7 @@ from fallow_collector.api.app import make_app
 from fallow_collector.api.server import HttpServer
 from fallow_collector.api.tokens import Tokens
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 @contextmanager

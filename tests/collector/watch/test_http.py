@@ -16,7 +16,7 @@ from fallow_collector.watch.watchers import Watchers
 from tests.collector.api.memory import MemoryAnswers
 from tests.collector.watch.fleets import Client, Site
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 EVERYTHING = Where()
 
 

@@ -17,7 +17,7 @@ from fallow_agent.readers.status import State, Status
 from fallow_proto.metrics import Group
 from fallow_proto.v1 import telemetry_pb2 as pb
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 FAST = (Group.FAST,)
 QUICK = Limits(answer=0.3, open=5.0, stop=5.0, first_retry=0.05, held_retry=0.05, absent_retry=0.05)
 

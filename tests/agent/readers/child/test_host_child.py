@@ -14,7 +14,7 @@ from fallow_agent.readers.child import ReaderChild, Zygote
 from fallow_agent.sampler import Sampler
 from fallow_proto.metrics import Group
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

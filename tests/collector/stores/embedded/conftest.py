@@ -43,7 +43,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 def maintain_until(store: EmbeddedStore, now: float, done: Callable[[dict[str, float]], bool]) -> None:
     """Let the store work as if it were `now`, until its facts say that it is done."""
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 60
     while not done(store.facts()):
         assert time.monotonic() < give_up, store.facts()
         store.maintain(now)

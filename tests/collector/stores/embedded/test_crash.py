@@ -40,7 +40,7 @@ def test_kill_9_in_mid_write_loses_nothing_that_was_acknowledged_and_doubles_not
             assert process.stdout is not None
             assert process.stdout.readline() == "open\n"
             acknowledged = expected
-            for _ in range(chance.randrange(1, 150)):
+            for _ in range(chance.randrange(1, 60)):
                 acknowledged = int(process.stdout.readline())
             process.kill()
             acknowledged = max([acknowledged, *(int(line) for line in process.stdout)])

@@ -8,7 +8,7 @@ import httpx
 
 from tests.ports import free_port
 
-_START_S = 30.0
+_START_S = 60.0
 
 
 class RealServer:
