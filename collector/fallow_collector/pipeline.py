@@ -96,6 +96,8 @@ class Pipeline:
         self._store: list[Arrival] = []
         self._spans: list[Span] = []  # of _store
         self._queued: set[str] = set()  # nodes with reports in _judge or _store
+        self._waits: deque[tuple[float, int]] = deque()  # when reports were offered, and how many were by then in all
+        self._settled = 0  # of those offered, how many the store has or has lost
         self._events: deque[tuple[EventRow, Span]] = deque()
 
     # --- what ingest feeds (ingest.streams.Behind) ---
@@ -171,6 +173,15 @@ class Pipeline:
             self.streams.learn(progress.opened.items())
         self.streams.committed(progress.outcome.committed)
         self.streams.lost(progress.outcome.resend)
+        for spans in (progress.outcome.committed, progress.outcome.resend):
+            self._settled += sum(hi - lo + 1 for _, lo, hi in spans)
+        while self._waits and self._waits[0][1] <= self._settled:
+            self._waits.popleft()
+
+    def unacknowledged(self, now: float) -> dict[str, float]:
+        """Nodes of which something came that is not in the store: since when at least some of it is waiting. The store
+        takes all nodes' reports in one order, so the oldest of them all stands for each that waits. now: monotonic."""
+        return self.streams.unacknowledged(self._waits[0][0] if self._waits else now, now)
 
     def ask_again(self) -> None:
         """Ask for what was dropped before, when there is room for it."""
@@ -202,6 +213,7 @@ class Pipeline:
                 rows, spans = self._sift(store, spans, now)
         if rows is not None and self._writer.offer(rows, spans):
             self.offered += len(spans)
+            self._waits.append((now, self.offered))
         else:
             self.dropped += len(spans)
             self.streams.dropped(spans)

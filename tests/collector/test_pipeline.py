@@ -380,6 +380,45 @@ def test_what_a_nodes_spool_let_go_is_known_from_its_hello_on_and_grows_with_its
     assert dropped_on(collector) == 12
 
 
+def test_what_waits_for_the_store_is_as_old_as_its_oldest_report() -> None:
+    collector = Collector()
+    stream = collector.connect()
+    assert collector.pipeline.unacknowledged(collector.now) == {}
+    collector.say(stream, reports(1))
+    collector.turn()
+    began = collector.now
+    collector.store.down = "no space left"
+    collector.commit()
+    collector.say(stream, reports(2))
+    collector.turn()
+    assert collector.pipeline.unacknowledged(collector.now) == {NODE: began}
+    collector.store.down = ""
+    collector.commit()
+    collector.commit()
+    assert collector.pipeline.unacknowledged(collector.now) == {}
+
+
+def test_what_found_no_room_on_the_way_to_the_store_waits_as_well_until_it_has_come_again() -> None:
+    collector = Collector(pending_bytes=100)
+    stream = collector.connect()
+    collector.say(stream, reports(1))
+    collector.turn()
+    collector.say(stream, reports(2))
+    collector.turn()
+    assert collector.pipeline.dropped == 1
+    noticed = collector.now
+    collector.pipeline.unacknowledged(noticed)
+    collector.now += 100.0
+    collector.pipeline.deliver(collector.writer.step(collector.now, WALL))
+    assert collector.pipeline.unacknowledged(collector.now) == {NODE: noticed}
+    collector.commit()
+    assert asked_again(stream) == {EPOCH: [(2, 2)]}
+    collector.say(stream, reports(2))
+    collector.turn()
+    collector.commit()
+    assert collector.pipeline.unacknowledged(collector.now) == {}
+
+
 def dropped_on(collector: Collector) -> int | None:
     node = collector.fleet.node(NODE)
     assert node is not None

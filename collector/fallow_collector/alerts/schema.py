@@ -89,7 +89,7 @@ TABLES: Mapping[str, Table] = {
         "every open incident and every condition that holds, of rules that are enforced",
         ("node", "site", "uuid", "incident_rule"),
         _text("node", "the host"), _text("site", "its centre"), _text("uuid", "the device; empty: the node"),
-        _text("incident_rule", "the rule of health, such as xid_79"),
+        _text("incident_rule", "the rule of health, such as `xid 79`"),
         _text("health_severity", "info, degraded or failed"), _text("action", "what is suggested"),
         _text("why", "what it means"), _text("evidence", "what was read or told"),
         _number("count", "how often"), _number("open_s", "seconds since it began"),

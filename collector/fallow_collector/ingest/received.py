@@ -47,6 +47,7 @@ class Received:
     def __init__(self) -> None:
         self._nodes: dict[str, dict[str, Ranges]] = {}
         self._dropped: dict[Source, None] = {}  # in the order in which they were first dropped
+        self._noticed: dict[Source, float] = {}  # since when something of these is known to be dropped
 
     def of(self, node: str, epoch: str) -> Ranges:
         epochs = self._nodes.setdefault(node, {})
@@ -80,6 +81,22 @@ class Received:
             claimed, ranges.dropped = ranges.dropped, RangeSet()
             if claimed:
                 yield source, claimed
+
+    def unacknowledged(self, waiting_since: float, now: float) -> dict[str, float]:
+        """Nodes of which something came that the store does not have, and since when. waiting_since: of what is on its
+        way to the store; what was dropped is timed from the first of these calls that sees it. Monotonic seconds."""
+        found = {}
+        for node, epochs in self._nodes.items():
+            for ranges in epochs.values():
+                if ranges.pending:
+                    found[node] = waiting_since
+                    break
+        self._noticed = {
+            source: self._noticed.get(source, now) for source in self._dropped if self.of(*source).dropped
+        }
+        for source, since in self._noticed.items():
+            found[source.node] = min(since, found.get(source.node, since))
+        return found
 
     def greet(self, node: str, epochs: Iterable[str]) -> None:
         """A new stream of this node named these epochs: it is told what is stored and sends the rest unasked."""

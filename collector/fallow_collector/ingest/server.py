@@ -14,6 +14,7 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from fallow_collector.certificate import validity_of
 from fallow_collector.ingest.identity import identity_of
 from fallow_collector.ingest.session import Close, Fault
 from fallow_collector.ingest.streams import Stream, Streams
@@ -96,7 +97,9 @@ class Server:
     async def _stream(self, _requests: object, context: Context) -> None:
         """One agent's stream: this coroutine sends, a task beside it reads."""
         news = asyncio.Event()
-        stream = self._streams.open(identity_of(context.auth_context()), news.set)
+        peer = context.auth_context()
+        shown = b"".join(peer.get("x509_pem_cert", ()))
+        stream = self._streams.open(identity_of(peer), news.set, validity_of(shown) if shown else None)
         reader = asyncio.create_task(self._read(context, stream))
         try:
             await self._send(context, stream, news)

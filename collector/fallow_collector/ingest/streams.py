@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 from google.protobuf.message import DecodeError
 
+from fallow_collector.certificate import Validity
 from fallow_collector.ingest.identity import Identity
 from fallow_collector.ingest.received import Received
 from fallow_collector.ingest.refusals import Refusals
@@ -73,9 +74,12 @@ class Behind(Protocol[Arrival_contra]):
 class Stream(Generic[Arrival]):
     """One agent's stream, seen from the wire's side."""
 
-    def __init__(self, session: Session[Arrival], wake: Callable[[], None]) -> None:
+    def __init__(
+        self, session: Session[Arrival], wake: Callable[[], None], certificate: Validity | None = None
+    ) -> None:
         self.session = session
         self.wake = wake
+        self.certificate = certificate
         self.closed: Close | None = None
         self._first: list[pb.ToAgent] = []
 
@@ -106,15 +110,19 @@ class Streams(Generic[Arrival]):
         self._behind = behind
         self._bind = bind
         self._terms = terms
+        self.certificates: dict[str, Validity] = {}  # of nodes, as they showed them last
         self._nodes: dict[str, Stream[Arrival]] = {}
         self._waiting: dict[Stream[Arrival], None] = {}
 
     def __len__(self) -> int:
         return len(self._nodes)
 
-    def open(self, identity: Identity | None, wake: Callable[[], None]) -> Stream[Arrival]:
-        """A peer has connected. wake: called whenever the stream has something to send or is to be closed."""
-        return Stream(Session(self._received, self._bind, identity), wake)
+    def open(
+        self, identity: Identity | None, wake: Callable[[], None], certificate: Validity | None = None
+    ) -> Stream[Arrival]:
+        """A peer has connected. wake: called whenever the stream has something to send or is to be closed. certificate:
+        the one that it showed."""
+        return Stream(Session(self._received, self._bind, identity), wake, certificate)
 
     def received(self, stream: Stream[Arrival], data: bytes, receipt: float, wall: float) -> None:
         """A message has come in."""
@@ -196,6 +204,10 @@ class Streams(Generic[Arrival]):
                 stream.session.refuse(Refusal.UNSTORABLE, detail, epoch, lo, hi)
                 self._waiting[stream] = None
 
+    def unacknowledged(self, waiting_since: float, now: float) -> dict[str, float]:
+        """As Received.unacknowledged."""
+        return self._received.unacknowledged(waiting_since, now)
+
     def learn(self, stored: Iterable[tuple[Source, Iterable[tuple[int, int]]]]) -> None:
         """What the store turned out to have when it was opened. Agents that are already here are told at once."""
         stored = list(stored)
@@ -239,6 +251,10 @@ class Streams(Generic[Arrival]):
             self._waiting.pop(older, None)
             older.close(Close(Fault.ABORTED, f"a newer stream of node {node} took over"))
         self._nodes[node] = stream
+        if stream.certificate is None:
+            self.certificates.pop(node, None)
+        else:
+            self.certificates[node] = stream.certificate
         judged = self._behind.hello(hello, receipt, wall)
         stream.say(stream.session.welcome(judged, self._terms))
         self._behind.greeted(hello, receipt)

@@ -8,6 +8,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,16 @@ from fallow_proto.v1 import telemetry_pb2 as pb
 OWN = 0  # position of Fallow's own ledger
 
 log = logging.getLogger(__name__)
+
+
+class Imported(NamedTuple):
+    """What was imported at once: a ledger of a node, or a whole one, whose node is empty. age_s: since it was read;
+    None: not since the collector started."""
+
+    ledger: str
+    node: str
+    age_s: float | None
+    stale: bool
 
 
 class Imports:
@@ -135,6 +146,19 @@ class Imports:
             allocated=int((mine & (self._says == LEASED)).sum()),
             unmatched=unmatched + rivals,
         )
+
+    def imported(self, now: float) -> list[Imported]:
+        """All ledgers. now: monotonic."""
+        found = []
+        for name, claims in self._claims.items():
+            whole = {"": self._whole_at[name]} if name in self._whole_at else {}
+            of_nodes = {node: claim.read_at for node, claim in claims.items()}
+            if all(read_at == NEVER for read_at in of_nodes.values()):
+                of_nodes = {"": NEVER}  # of an earlier run: nobody knows how it will come
+            for node, read_at in (whole or of_nodes).items():
+                age_s = None if read_at == NEVER else now - read_at
+                found.append(Imported(name, node, age_s, age_s is None or age_s > self._stale_s))
+        return found
 
     def holder(self, row: int) -> str:
         """The job that has the device, as its scheduler says; empty: none, or it does not say."""

@@ -11,6 +11,7 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from fallow_collector.certificate import validity_of
 from fallow_collector.ingest.received import Received
 from fallow_collector.ingest.server import SERVICE, CannotListen, Server, credentials
 from fallow_collector.ingest.session import Terms
@@ -291,6 +292,7 @@ def test_an_agent_is_let_in_by_a_certificate_that_names_its_node(certificate: Pa
             stream = call(channel)
             await say(stream, hello())
             await hear(stream)
+            assert served.streams.certificates == {NODE: validity_of(certificate.certificate)}
 
     serving(test, mutual())
 

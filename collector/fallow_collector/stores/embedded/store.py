@@ -220,6 +220,8 @@ class EmbeddedStore:
             "aged_files_total": self._upkeep.files_aged,
             "squeezed_files_total": self._upkeep.files_squeezed,
             "squeezed_rows_total": self._upkeep.rows_squeezed,
+            "removed_bytes_total": self._upkeep.bytes_removed,
+            **({"oldest_row_unix_seconds": min(file.first_ms for file in raw) / 1000} if raw else {}),
         }
 
     def close(self) -> None:

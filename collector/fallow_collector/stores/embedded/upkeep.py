@@ -40,6 +40,7 @@ class Upkeep:
         self.files_aged = 0
         self.files_squeezed = 0
         self.rows_squeezed = 0
+        self.bytes_removed = 0  # for either reason
 
     def suspect(self, name: str) -> None:
         """A file of the manifest that cannot be read: queries go on without it. Any thread may call."""
@@ -99,6 +100,7 @@ class Upkeep:
             self.files_aged += len(gone.aged)
             self.files_squeezed += len(gone.squeezed)
             self.rows_squeezed += sum(file.rows for file in gone.squeezed)
+            self.bytes_removed += sum(file.bytes for file in (*gone.aged, *gone.squeezed))
             self._catalogue.replace(names, ())
         if gone.squeezed:
             _log.warning(
