@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 
 class Courier:
-    """look_s: how often it looks for what is due, beside when woken. now: seconds of the clock that no
-    step of the wall clock moves. random: 0 to 1.
+    """look_s: how often it looks for what is due, beside when woken. now: seconds of the clock that no step of the
+    wall clock moves. random: 0 to 1.
 
     After a failure everything pauses for this receiver, longer from failure to failure: one that is down need not be
     asked once for each group.

@@ -29,7 +29,8 @@ def read(receiver: ReceiverSettings) -> Credentials:
     """Raises SettingsError, whose message repeats nothing secret."""
     where = f"receiver {receiver.name!r}"
     url = receiver.url or _file(receiver.url_file, f"{where}: url_file")
-    keys = tuple(_file(receiver.secret_file, f"{where}: secret_file").split())
+    lines = _file(receiver.secret_file, f"{where}: secret_file").splitlines()
+    keys = tuple(line.strip() for line in lines if line.strip())
     token = _file(receiver.token_file, f"{where}: token_file")
     try:
         check_url(receiver.name, url)

@@ -13,8 +13,8 @@ from fallow_collector.alerts.sender import Attempt, Sender
 
 
 class Push:
-    """look_s: how often it looks for what is due, beside when woken. now: seconds of the clock that no
-    step of the wall clock moves. random: 0 to 1.
+    """look_s: how often it looks for what is due, beside when woken. now: seconds of the clock that no step of the
+    wall clock moves. random: 0 to 1.
 
     It needs no outbox: whatever an Alertmanager missed, it is told at the next renewal; so is one that was restarted.
     """

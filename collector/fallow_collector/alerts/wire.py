@@ -5,7 +5,6 @@ redirect, heeds no proxy of the environment, keeps no cookie, and writes no URL 
 """
 
 import asyncio
-import base64
 import logging
 import os
 import socket
@@ -106,9 +105,6 @@ class Wire:
         """
         left_s = until - asyncio.get_running_loop().time()
         headers = {**request.headers, "host": url.netloc.decode(), "accept-encoding": "identity", "connection": "close"}
-        if url.userinfo and "authorization" not in headers:
-            pair = f"{url.username}:{url.password}".encode()
-            headers["authorization"] = f"Basic {base64.b64encode(pair).decode()}"
         asked = httpx.Request(
             request.method, url.copy_with(host=address), headers=headers, content=request.body,
             extensions={

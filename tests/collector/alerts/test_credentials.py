@@ -25,9 +25,9 @@ def receiver(kind: ReceiverType = "webhook", **files: str) -> ReceiverSettings:
 
 def test_keys_are_one_a_line_and_a_url_may_be_in_a_file(tmp_path: Path) -> None:
     assert read(receiver(
-        url_file=file(tmp_path, "https://hooks.example.com/T/B\n"), secret_file=file(tmp_path, "new\nold\n"),
+        url_file=file(tmp_path, "https://hooks.example.com/T/B\n"), secret_file=file(tmp_path, "a new key\n\n old \n"),
         token_file=file(tmp_path, "t0ken\n"),
-    )) == Credentials("https://hooks.example.com/T/B", ("new", "old"), "t0ken")
+    )) == Credentials("https://hooks.example.com/T/B", ("a new key", "old"), "t0ken")
 
 
 def test_a_file_that_was_replaced_is_read_anew(tmp_path: Path) -> None:

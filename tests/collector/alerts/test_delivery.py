@@ -1,6 +1,7 @@
 """From the outbox to receivers over real HTTP. The clock is an argument, so nothing waits for a retry."""
 
 import asyncio
+import base64
 import json
 import logging
 import ssl
@@ -383,14 +384,16 @@ def test_a_test_of_a_receiver_that_is_unreachable_or_unknown_says_so() -> None:
     run(case)
 
 
+@pytest.mark.parametrize("with_token", [True, False])
 @pytest.mark.parametrize("kind", TYPES)
 def test_no_secret_is_in_any_log_or_problem_whatever_the_receiver_does(
-    kind: ReceiverType, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    kind: ReceiverType, with_token: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     for name, text in (("key", "s3cret-key\ns3cret-old"), ("token", "s3cret-token")):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o600)
+    token_file = str(tmp_path / "token") if with_token else ""
     shelf = Shelf(alerts=[alert()])
     seen: list[str] = []
     sink = Sink()
@@ -414,8 +417,7 @@ def test_no_secret_is_in_any_log_or_problem_whatever_the_receiver_does(
             where.write_text(f"http://ops:s3cret-word@127.0.0.1:{port}/hook/s3cret-path?key=s3cret-query")
             where.chmod(0o600)
             settings = ReceiverSettings(
-                name="ops", type=kind, url_file=str(where), secret_file=str(tmp_path / "key"),
-                token_file=str(tmp_path / "token"),
+                name="ops", type=kind, url_file=str(where), secret_file=str(tmp_path / "key"), token_file=token_file,
             )
             for number in range(16):
                 shelf.put(notification(f"a{number}", group=f"g{number}"))
@@ -430,3 +432,4 @@ def test_no_secret_is_in_any_log_or_problem_whatever_the_receiver_does(
     assert any(seen)
     assert "s3cret" not in everything
     assert "v1," not in everything
+    assert base64.b64encode(b"ops:s3cret-word").decode() not in everything

@@ -4,7 +4,7 @@ import json
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fallow_collector.alerts.alert import Alert, State
@@ -106,7 +106,14 @@ def test_a_webhook_says_who_it_is_and_when_and_is_signed_once_a_key() -> None:
             webhook.sign(key, "a1", 1700000100, request.body) for key in ("first key", "second key")
         ),
     }
-    assert request.secrets == tuple(request.headers["webhook-signature"].split())
+    assert request.secrets == (*request.headers["webhook-signature"].split(), "t0ken")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_user_and_password_of_a_url_become_basic_authentication(kind: str) -> None:
+    request = KINDS[kind].render(notification(), context(url="https://ops:p%40ss@hooks.example.com/x"))
+    assert request.headers["authorization"] == "Basic b3BzOnBAc3M="
+    assert "b3BzOnBAc3M=" in request.secrets
 
 
 def test_a_webhook_without_a_key_has_an_id_and_no_signature() -> None:
@@ -171,6 +178,7 @@ def test_wecom_is_sent_markdown_in_which_nobody_can_be_called() -> None:
 LABELS = st.text(st.characters(codec="utf-8"), max_size=1500)
 
 
+@settings(deadline=None)
 @given(st.lists(LABELS, min_size=1, max_size=60), st.integers(0, 10_000))
 def test_whatever_the_alerts_say_a_message_keeps_the_limits_and_its_counts_are_exact(
     nodes: list[str], truncated: int

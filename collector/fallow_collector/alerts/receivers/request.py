@@ -1,6 +1,8 @@
 """What is sent to a receiver at one attempt, and what it is made from. Nothing secret is in a repr."""
 
+import base64
 from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,19 @@ def posted(
     secrets: tuple[str, ...] = (),
 ) -> Request:
     """url: another than the context's, such as one that is signed."""
-    bearer = {"authorization": f"Bearer {context.token}"} if context.token else {}
     usual = {"content-type": "application/json", "user-agent": f"fallow/{context.version}"}
-    return Request("POST", url or context.url, {**usual, **bearer, **(headers or {})}, body, secrets)
+    authorization = _authorization(context)
+    allowed = {"authorization": authorization} if authorization else {}
+    secrets = (*secrets, authorization.partition(" ")[2])
+    return Request("POST", url or context.url, {**usual, **allowed, **(headers or {})}, body, secrets)
+
+
+def _authorization(context: Context) -> str:
+    """The token, or what stands before the host of the URL (RFC 7617)."""
+    if context.token:
+        return f"Bearer {context.token}"
+    parts = urlsplit(context.url)
+    if parts.username is None:
+        return ""
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return f"Basic {base64.b64encode(pair.encode()).decode()}"
