@@ -164,7 +164,7 @@ class Agent:
     def _hear_kernel(self, now: float) -> None:
         for each in self._kernel_log.read(now):
             if said := told(each.text):
-                device = self._sampling.addresses.get(said.pci_bus_id, "")
+                device = self._sampling.places.device_at(said.pci_bus_id, said.place, each.at)
                 self._note(Happening(said.kind, device, said.message, said.code, "kernel", said.times), each.at)
 
     def _check_clock(self, now: float) -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fallow_agent.config import Settings
 from fallow_agent.happening import Happening
 from fallow_agent.holders import Occupant, local_users, occupant_of, with_exempt
 from fallow_agent.inventory import device_message, reader_message
+from fallow_agent.places import Places
 from fallow_agent.process_lists import Listing, ProcessLists
 from fallow_agent.readers.child import Answer, ReaderChild, Zygote
 from fallow_agent.readers.lifecycle import Limits
@@ -59,7 +60,7 @@ class Sampling:
         self._users = local_users()
         self._cpu_seconds = from_proc()
         self._uuids: dict[str, set[str]] = {}  # by reader, of its last list of devices
-        self._addresses: dict[str, str] = {}
+        self.places = Places()
         self._drivers: dict[str, str] = {}  # version by reader; empty while the driver is unloaded, or has none
         self._zygote = Zygote()
         limits = Limits(answer=settings.readers.deadline_s)
@@ -73,11 +74,6 @@ class Sampling:
     def settled(self) -> bool:
         """Whether every reader has said something, or missed its first deadline."""
         return all(child.settled for child in self._children)
-
-    @property
-    def addresses(self) -> Mapping[str, str]:
-        """PCI address -> uuid of every device that was seen in this run, also of one that is gone."""
-        return self._addresses
 
     def exempt(self, holders: Sequence[pb.Holder]) -> None:
         """Processes that hold nothing, as the collector says."""
@@ -158,9 +154,7 @@ class Sampling:
                     self._tell_lists(self._lists.take(answer.readings.get(Group.FAST, ()), self._holders, now))
                 case Opened():
                     self.sampler.take(child.name, answer, now)
-                    self._addresses |= {
-                        device.pci_bus_id: device.uuid for device in answer.devices if not device.parent
-                    }
+                    self.places.learn(answer.devices, now)
                     self._loaded(child.name, {device.driver_version for device in answer.devices})
                     self._compare(child.name, {device.uuid for device in answer.devices})
                     self._inventoried()

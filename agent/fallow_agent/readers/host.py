@@ -100,7 +100,7 @@ class HostReader:
         values = self._read_cpu() if group is Group.FAST else self._read_health(group)
         return [Reading(self._uuid, values)]
 
-    def listen(self, tell: Callable[[Sequence[Happening]], None]) -> None:
+    def listen(self, tell: Callable[[Sequence[Happening]], None], _leave: Callable[[str], None]) -> None:
         self._tell = tell
 
     def changed(self) -> bool:

@@ -71,9 +71,10 @@ class NvidiaReader:
         except nvml.NVMLError as error:
             raise self._explained(error) from error
 
-    def listen(self, tell: Callable[[Sequence[Happening]], None]) -> None:
-        boards = [board.device for board in self._boards]
-        self._events = NvmlEvents({board.identity.uuid: board.handle for board in boards}, tell)
+    def listen(self, tell: Callable[[Sequence[Happening]], None], leave: Callable[[str], None]) -> None:
+        handles = {board.device.identity.uuid: board.device.handle for board in self._boards}
+        instances = [device.identity for board in self._boards for device in board.partitions]
+        self._events = NvmlEvents(handles, instances, tell, leave)
         self._events.start()
 
     def changed(self) -> bool:

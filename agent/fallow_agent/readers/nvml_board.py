@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 
 import pynvml as nvml
 
+from fallow_agent.readers.attribution import Place
 from fallow_agent.readers.nvlink import Reach, address_of, reach_of
 from fallow_agent.readers.nvml_calls import CALLS, MEMORY, ProcessLists
 from fallow_agent.readers.nvml_device import NvmlDevice
@@ -92,7 +93,7 @@ class NvmlBoard:
         return reach_of(self.device.handle, self.device.identity.pci_bus_id)
 
     def changed(self) -> bool:
-        """Whether identities are out of date. Three calls, and in MIG mode one, one a place and four a partition."""
+        """Whether identities are out of date. Three calls, and in MIG mode one, one a place and five a partition."""
         return (
             any(device.withdrawn for device in self.devices)
             or self._modes.differ(_modes_of(self.device.handle))
@@ -115,7 +116,7 @@ class NvmlBoard:
         board = self.device.identity
         identity = replace(
             board, uuid=instance.uuid, parent=board.uuid, partition_profile=instance.profile,
-            minor=None, pci_bus_id="", serial="",
+            minor=None, pci_bus_id="", serial="", place=Place(instance.gpu_instance, instance.compute_instance),
         )
         calls = (MEMORY, Call(("processes",), ProcessLists().ask))
         gpm = GpmActivity(self.device.handle, instance.gpu_instance)

@@ -14,6 +14,9 @@ from typing import Any
 import pynvml as nvml
 
 from fallow_agent.happening import Happening
+from fallow_agent.readers.attribution import Place, device_of
+from fallow_agent.readers.nvml_unbinding import Unbinding
+from fallow_agent.readers.reader import DeviceIdentity
 from fallow_proto.states import EventKind
 
 Handle = Any  # pynvml's c_nvmlDevice_t
@@ -43,11 +46,21 @@ _WANTED = _XID | nvml.nvmlEventMigConfigChange | sum(_FAULTS)
 class NvmlEvents:
     """Events of some devices, by uuid, until stop()."""
 
-    def __init__(self, handles: Mapping[str, Handle], tell: Callable[[Sequence[Happening]], None]) -> None:
-        """tell: called from the listening thread, at most once in TELL_EVERY_S."""
+    def __init__(
+        self,
+        handles: Mapping[str, Handle],
+        instances: Sequence[DeviceIdentity],
+        tell: Callable[[Sequence[Happening]], None],
+        leave: Callable[[str], None],
+    ) -> None:
+        """instances: of these boards. tell: called from the listening thread, at most once in TELL_EVERY_S; leave: from
+        there as well, with the reason why every handle has to be let go of.
+        """
         self._handles = handles
+        self._instances = [(instance.parent, instance.place, instance.uuid) for instance in instances]
         self._uuids = {_address(handle): uuid for uuid, handle in handles.items()}
         self._tell = tell
+        self._leave = leave
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nvml-events", daemon=True)
         self._retry_s = FIRST_RETRY_S
@@ -66,12 +79,13 @@ class NvmlEvents:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                event_set = nvml.nvmlEventSetCreate()
+                event_set, unbinding = nvml.nvmlEventSetCreate(), Unbinding()
                 try:
                     if not self._register(event_set):
                         return
-                    self._listen(event_set)
+                    self._listen(event_set, unbinding)
                 finally:
+                    unbinding.close()
                     nvml.nvmlEventSetFree(event_set)
             except nvml.NVMLError as error:
                 # A set that answers UNKNOWN (999) once answers nothing else any more, so each error asks for another.
@@ -92,15 +106,20 @@ class NvmlEvents:
                 _LOG.info("nvidia: no events of a device: %s", error)
         return registered
 
-    def _listen(self, event_set: Any) -> None:
+    def _listen(self, event_set: Any, unbinding: Unbinding) -> None:
         gathered: dict[tuple[str, int | None], Happening] = {}
-        told_at = 0.0
+        told_at = asked_at = 0.0
         while not self._stopping.is_set():
             now = time.monotonic()
             if gathered and now - told_at >= TELL_EVERY_S:
                 self._tell(tuple(gathered.values()))
                 gathered.clear()
                 told_at = now
+            if now - asked_at >= WAIT_S:
+                asked_at = now
+                if unbinding.begun():
+                    self._stopping.set()
+                    self._leave("NVIDIA's driver lets go of a device; all handles were dropped, so that it can")
             wait_s = TELL_EVERY_S - (now - told_at) if gathered else WAIT_S
             try:
                 event = nvml.nvmlEventSetWait_v2(event_set, max(1, round(wait_s * 1_000)))
@@ -114,14 +133,21 @@ class NvmlEvents:
                 gathered[happening.device, happening.code] = happening._replace(times=same.times + 1)
 
     def _happening(self, event: Any) -> Happening | None:
-        uuid = self._uuids.get(_address(event.device), "")
-        where = "" if event.gpuInstanceId == _NOT_ATTRIBUTED else f" on GPU instance {event.gpuInstanceId}"
+        board = self._uuids.get(_address(event.device), "")
+        place = Place(_number(event.gpuInstanceId), _number(event.computeInstanceId))
+        # A place may be another instance's by now.
+        uuid = board if self.partitions_changed else device_of(board, place, self._instances)
+        where = place.words
         if event.eventType == _XID:
             number = "unknown Xid" if event.eventData == _UNKNOWN_XID else f"Xid {event.eventData}"
             return Happening(EventKind.XID, uuid, number + where, int(event.eventData), "nvml")
         if fault := _FAULTS.get(event.eventType):
             return Happening(EventKind.DEVICE_FAULT, uuid, fault + where, int(event.eventType), "nvml")
         return None
+
+
+def _number(instance: int) -> int | None:
+    return None if instance == _NOT_ATTRIBUTED else int(instance)
 
 
 def _address(handle: Handle) -> int:

@@ -24,6 +24,7 @@ class Instance:
     address: int  # of what the handle points to
     uuid: str
     gpu_instance: int
+    compute_instance: int
     profile: str  # as NVIDIA spells it, e.g. 1g.10gb, 1c.3g.40gb, 1g.10gb+me
 
 
@@ -81,6 +82,7 @@ def _named(board: Handle, handle: Handle) -> Instance:
         address=ctypes.cast(handle, ctypes.c_void_p).value or 0,
         uuid=nvml.nvmlDeviceGetUUID(handle),
         gpu_instance=nvml.nvmlDeviceGetGpuInstanceId(handle),
+        compute_instance=nvml.nvmlDeviceGetComputeInstanceId(handle),
         profile=profile,
     )
 

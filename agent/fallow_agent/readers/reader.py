@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from fallow_agent.happening import Happening
+from fallow_agent.readers.attribution import NOWHERE, Place
 from fallow_proto.metrics import Group
 from fallow_proto.v1.telemetry_pb2 import Reason
 
@@ -47,6 +48,7 @@ class DeviceIdentity:
     conditions: tuple[str, ...] = ()
     mode: str = ""
     link_domain: str = ""
+    place: Place = NOWHERE  # of a MIG instance on its board
 
 
 class Process(NamedTuple):
@@ -92,5 +94,7 @@ class Reader(Protocol):
 class Listens(Protocol):
     """A reader that tells of what happened, beside what it is asked for."""
 
-    def listen(self, tell: Callable[[Sequence[Happening]], None]) -> None:
-        """Call after open(); from then until close() `tell` is called with what happened, from any thread."""
+    def listen(self, tell: Callable[[Sequence[Happening]], None], leave: Callable[[str], None], /) -> None:
+        """Call after open(). From then until close() `tell` is called with what happened, from any thread; and `leave`,
+        with the reason, where the driver wants every handle back: close() then follows as soon as no read is under way.
+        """

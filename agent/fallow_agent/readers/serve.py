@@ -61,10 +61,11 @@ def _hold(lock: int) -> bool:
 
 def _converse(channel: socket.socket, reader: Reader) -> m.FromChild:
     devices = reader.open()
+    left: list[str] = []
     try:
         channel.send(m.encode(m.Opened(tuple(devices), {group: tuple(reader.columns(group)) for group in Group})))
         if isinstance(reader, Listens):
-            reader.listen(lambda happened: _pass_on(channel, happened))
+            reader.listen(lambda happened: _pass_on(channel, happened), lambda why: _leave(channel, why, left))
         while packet := channel.recv(m.MAX_BYTES):
             match m.decode_to_child(packet):
                 case m.Ask(groups):
@@ -76,7 +77,15 @@ def _converse(channel: socket.socket, reader: Reader) -> m.FromChild:
                     break
     finally:
         reader.close()
-    return m.Ended()
+    # A failure, so that another process follows after a moment only: the driver has to find nobody there.
+    return m.Failed(left[0], Reason.REASON_DRIVER) if left else m.Ended()
+
+
+def _leave(channel: socket.socket, why: str, left: list[str]) -> None:
+    """Have the conversation end as if the agent had hung up."""
+    left.append(why)
+    with contextlib.suppress(OSError):  # it has hung up
+        channel.shutdown(socket.SHUT_RD)
 
 
 def _pass_on(channel: socket.socket, happened: Sequence[Happening]) -> None:

@@ -48,8 +48,8 @@ static int next_event(nvmlEventSet_t set, nvmlEventData_t *out)
     for (const char *event; (event = event_at(set->next)); set->next++, set->repeated = 0) {
         char uuid[NVML_DEVICE_UUID_V2_BUFFER_SIZE];
         int times;
-        sscanf(event, "%llu %llu %d %95s %u", &out->eventType, &out->eventData, &times, uuid, &out->gpuInstanceId);
-        out->computeInstanceId = ~0u;
+        sscanf(event, "%llu %llu %d %95s %u %u", &out->eventType, &out->eventData, &times, uuid, &out->gpuInstanceId,
+               &out->computeInstanceId);
         for (int i = 0; set->repeated < times && i < DEVICES; i++)
             if (strcmp(set->registered[i].uuid, uuid) == 0 && set->registered[i].types & out->eventType) {
                 set->repeated++;
@@ -73,4 +73,58 @@ nvmlReturn_t nvmlEventSetWait_v2(nvmlEventSet_t set, nvmlEventData_t *out, unsig
         pthread_mutex_lock(&lock);
     }
     return NVML_SUCCESS;
+}
+
+/* ---- Of the system: the driver is bound and unbound ---- */
+
+struct nvmlSystemEventSet_st { int next; unsigned long long types; };
+
+static const char *system_event_at(int number)
+{
+    char key[24];
+    snprintf(key, sizeof key, "system.%d", number);
+    return get(&library, key);
+}
+
+nvmlReturn_t nvmlSystemEventSetCreate(nvmlSystemEventSetCreateRequest_t *request)
+{
+    ENTER(NULL);
+    if (request->version != nvmlSystemEventSetCreateRequest_v1)
+        return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    request->set = calloc(1, sizeof *request->set);
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlSystemEventSetFree(nvmlSystemEventSetFreeRequest_t *request)
+{
+    ENTER(NULL);
+    free(request->set);
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlSystemRegisterEvents(nvmlSystemRegisterEventRequest_t *request)
+{
+    ENTER(NULL);
+    if (request->version != nvmlSystemRegisterEventRequest_v1)
+        return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    request->set->types = request->eventTypes;
+    while (system_event_at(request->set->next)) /* what happened before is not recorded */
+        request->set->next++;
+    return NVML_SUCCESS;
+}
+
+/* Does not sleep: the agent asks with a timeout of 0. */
+nvmlReturn_t nvmlSystemEventSetWait(nvmlSystemEventSetWaitRequest_t *request)
+{
+    ENTER(NULL);
+    if (request->version != nvmlSystemEventSetWaitRequest_v1 || request->timeoutms != 0)
+        return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    request->numEvent = 0;
+    for (const char *event; request->numEvent < request->dataSize && (event = system_event_at(request->set->next));) {
+        nvmlSystemEventData_v1_t *out = &request->data[request->numEvent];
+        sscanf(event, "%llu %u", &out->eventType, &out->gpuId);
+        request->numEvent += (out->eventType & request->set->types) != 0;
+        request->set->next++;
+    }
+    return request->numEvent ? NVML_SUCCESS : NVML_ERROR_TIMEOUT;
 }

@@ -16,8 +16,9 @@
  *                                      link.0=2 0000:c1:00.0          a link: type and address of its far end; "down"
  *                                      fabric=3 0 9 <32 hex digits>   state, status, clique and cluster
  *   [instance]                         a MIG instance: parent=GPU-…, mig_index=, gpu_instance= and keys as of a board
- *   event.0=8 79 5 GPU-… 4294967295                                  an event: type, data, times, device, GPU instance;
- *                                                                     more follow under a running process
+ *   event.0=8 79 5 GPU-… 4294967295 4294967295                       an event: type, data, times, device, GPU instance and
+ *                                                                     compute instance; more follow under a running process
+ *   system.0=1 23                                                    an event of the system: type, number of the device
  */
 #include "scenario.h"
 

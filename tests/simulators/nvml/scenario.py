@@ -49,6 +49,14 @@ class Event(NamedTuple):
     device: str
     times: int = 1
     gpu_instance: int = 0xFFFFFFFF
+    compute_instance: int = 0xFFFFFFFF
+
+
+class SystemEvent(NamedTuple):
+    """The driver of a device was unbound (1) or bound (2)."""
+
+    kind: int
+    device: int = 0
 
 
 _ALONE = Fabric(3, "0" * 32, 0)  # completed, on a node of its own
@@ -151,6 +159,7 @@ class Scenario:
     driver_version: str = "580.95.05"
     faults: Mapping[str, Fault] = field(default_factory=dict)
     events: tuple[Event, ...] = ()  # those since the start; more are added at the end
+    system_events: tuple[SystemEvent, ...] = ()  # the same
 
 
 NOT_OF_H100 = frozenset({
@@ -183,7 +192,9 @@ def render(scenario: Scenario) -> str:
     """The text of the scenario file."""
     lines = [f"driver_version={scenario.driver_version}", *_faults(scenario.faults)]
     for number, event in enumerate(scenario.events):
-        lines.append(f"event.{number}={event.kind} {event.data} {event.times} {event.device} {event.gpu_instance}")
+        lines.append(f"event.{number}={event.kind} {event.data} {event.times} {event.device} {event.gpu_instance} "
+                     f"{event.compute_instance}")
+    lines += [f"system.{number}={event.kind} {event.device}" for number, event in enumerate(scenario.system_events)]
     for device in scenario.devices:
         lines.append("[device]")
         keys = {**_values(device), **_fields(device), **device.raw}

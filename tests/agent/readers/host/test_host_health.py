@@ -39,7 +39,7 @@ class Host:
         reader = HostReader(proc=self.proc, sys=self.sys, node="node-7", clock=lambda: self.now)
         assert isinstance(reader, Listens)
         reader.open()
-        reader.listen(self.told.extend)
+        reader.listen(self.told.extend, pytest.fail)
         return reader
 
     def mounted(self, options: str = "rw") -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fallow_agent.readers.attribution import NOWHERE
 from fallow_agent.readers.kernel_nvidia import Said, told
 from fallow_proto.states import EventKind
 
@@ -38,7 +39,9 @@ def captured(shared_data: Path, name: str) -> list[Said]:
     ],
 )
 def test_a_fault_has_a_code_and_the_address_of_its_device(text: str, kind: EventKind, address: str, code: int) -> None:
-    assert told(text) == Said(kind, address, code, " ".join(text.split()))
+    said = told(text)
+    assert said is not None
+    assert said._replace(place=NOWHERE) == Said(kind, address, code, " ".join(text.split()))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from fallow_agent.readers.attribution import Place
 from fallow_agent.readers.nvml_instances import profile_in, profile_of
 from fallow_agent.readers.reader import DeviceIdentity, Process, Reading
 from fallow_proto.metrics import Group
@@ -44,8 +45,9 @@ def test_instances_are_named_after_their_board(reader: RemoteReader, nvml: Simul
         driver_version="580.95.05",
         unsupported=frozenset(given - OWN),
         mode="mig=1 ecc=1",
+        place=Place(7, 0),
     )
-    assert large == replace(small, uuid=LARGE.uuid, partition_profile="3g.40gb")
+    assert large == replace(small, uuid=LARGE.uuid, partition_profile="3g.40gb", place=Place(1, 0))
 
 
 def test_an_instance_says_what_is_its_own_and_no_more(reader: RemoteReader, nvml: Simulator) -> None:

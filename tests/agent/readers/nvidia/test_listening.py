@@ -15,11 +15,13 @@ from fallow_agent.readers.lifecycle import Limits
 from fallow_agent.readers.status import State
 from fallow_proto.metrics import Group
 from fallow_proto.states import EventKind
-from tests.simulators.nvml.scenario import Event, Hang, Scenario, h100
+from fallow_proto.v1 import telemetry_pb2 as pb
+from tests.simulators.nvml.scenario import Event, Hang, Instance, Scenario, SystemEvent, h100, partitioned
 from tests.simulators.nvml.simulator import Simulator
 
 pytestmark = pytest.mark.server("cc")
 
+UNBOUND, BOUND = 1, 2
 DOUBLE_BIT, XID, MIG_CHANGED, RECOVERY = 0x2, 0x8, 0x100, 0x8000
 BOARDS = (h100(0), h100(1))
 REGISTER, WAIT = "nvmlDeviceRegisterEvents", "nvmlEventSetWait_v2"
@@ -44,7 +46,7 @@ class Listener:
         return sum(isinstance(answer, m.Opened) for answer in self.answers)
 
     def until(self, seen: Callable[[], bool]) -> None:
-        give_up = time.monotonic() + 20.0
+        give_up = time.monotonic() + 60.0
         while not seen():
             now = time.monotonic()
             assert now < give_up, f"{self.child.status}, {self.answers}, {self.nvml.calls()}"
@@ -87,6 +89,59 @@ def test_an_xid_is_told_with_its_code_and_device(listener: Listener) -> None:
         Happening(EventKind.XID, BOARDS[0].uuid, "Xid 94 on GPU instance 3", 94, "nvml"),
         Happening(EventKind.XID, BOARDS[0].uuid, "unknown Xid", 999, "nvml"),
     }
+
+
+SMALL, HALF, OTHER_HALF = Instance("MIG-1", 3), Instance("MIG-2", 5, 0), Instance("MIG-3", 5, 1)
+CUT = partitioned(BOARDS[0], SMALL, HALF, OTHER_HALF)
+
+
+@pytest.mark.parametrize(("place", "device", "where"), [
+    ({"gpu_instance": 3, "compute_instance": 0}, SMALL.uuid, " on GPU instance 3, compute instance 0"),
+    ({"gpu_instance": 3}, SMALL.uuid, " on GPU instance 3"),
+    ({"gpu_instance": 5, "compute_instance": 1}, OTHER_HALF.uuid, " on GPU instance 5, compute instance 1"),
+    ({"gpu_instance": 5}, CUT.uuid, " on GPU instance 5"),  # which has no name: it is cut into two
+    ({"gpu_instance": 9}, CUT.uuid, " on GPU instance 9"),
+    ({}, CUT.uuid, ""),
+])
+def test_an_xid_of_an_instance_is_told_of_the_instance_where_it_is_known_and_of_the_board_where_not(
+    listener: Listener, place: dict[str, int], device: str, where: str
+) -> None:
+    listener.nvml.play(Scenario((CUT,)))
+    listener.until_listening()
+    listener.nvml.happen(xid(0, 94, **place))
+    listener.until(lambda: bool(listener.told))
+    assert listener.told == [Happening(EventKind.XID, device, f"Xid 94{where}", 94, "nvml")]
+
+
+def test_once_a_board_was_cut_anew_its_places_are_not_those_that_were_named(listener: Listener) -> None:
+    listener.nvml.play(Scenario((CUT,)))
+    listener.until_listening()
+    listener.nvml.happen(Event(MIG_CHANGED, 0, CUT.uuid), xid(0, 94, gpu_instance=3))
+    listener.until(lambda: bool(listener.told))
+    assert [each.device for each in listener.told] == [CUT.uuid]
+
+
+def test_every_handle_goes_at_once_when_a_device_is_unbound_and_comes_back_by_itself(listener: Listener) -> None:
+    listener.nvml.play(Scenario(BOARDS))
+    listener.until_listening()
+    listener.nvml.play(replace(listener.nvml.scenario, system_events=(SystemEvent(BOUND), SystemEvent(UNBOUND, 0x17))))
+    listener.until(lambda: listener.nvml.calls().get("nvmlShutdown", 0) == 1)  # nobody has asked it anything
+    listener.until(lambda: listener.child.status.state is State.FAILED)
+    assert (listener.child.status.reason, listener.told) == (pb.REASON_DRIVER, [])
+    assert "lets go of a device" in listener.child.status.message
+    listener.until(lambda: listener.opened == 2)
+    assert listener.child.status.state is State.OK
+
+
+@pytest.mark.parametrize("name", ["nvmlSystemEventSetCreate", "nvmlSystemEventSetWait"])
+def test_a_library_without_system_events_is_listened_to_for_the_others(listener: Listener, name: str) -> None:
+    listener.nvml.play(Scenario(BOARDS, faults={name: 13}))
+    listener.until_listening()
+    listener.nvml.happen(xid(0, 48))
+    listener.until(lambda: [each.code for each in listener.told] == [48])
+    asked = listener.nvml.calls()[name]
+    listener.until_listening()
+    assert listener.nvml.calls()[name] == asked == 1
 
 
 def test_a_storm_is_few_messages_and_every_one_of_it_counts(listener: Listener) -> None:
