@@ -1,0 +1,96 @@
+"""Compares every reading that was made with every row that was stored.
+
+The oracle is outside the product: the simulated driver notes each value of the energy counter that it gives out, and
+that counter never gives one value twice. So a value is a reading, and the same value in the store is its row.
+"""
+
+import math
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+
+from fallow_proto.v1 import telemetry_pb2 as pb
+
+ENERGY = "energy_joules_total"
+
+
+class Verdict(NamedTuple):
+    made: int
+    stored: int
+    lost: frozenset[int]  # owed, and not stored
+    doubled: frozenset[int]
+    invented: frozenset[int]  # stored, and never made
+    never_owed: frozenset[int]  # made, not stored, and nobody promised to keep them
+
+
+def audit(made: Iterable[int], stored: Iterable[int], owed: Iterable[int]) -> Verdict:
+    """Values of the energy counter, in millijoules. owed: in a spool when its agent ended, or acknowledged."""
+    made, rows, owed = frozenset(made), Counter(stored), frozenset(owed)
+    kept = frozenset(rows)
+    return Verdict(
+        made=len(made), stored=rows.total(), lost=owed - kept,
+        doubled=frozenset(value for value, times in rows.items() if times > 1),
+        invented=kept - made, never_owed=made - kept - owed,
+    )
+
+
+def given_out(log: Path, uuid: str) -> list[int]:
+    """The energy values of one device that the simulated driver gave out, in order."""
+    lines = (line.split() for line in log.read_text(encoding="ascii").splitlines())
+    return [int(value) for device, value in lines if device == uuid]
+
+
+def in_spool(directory: Path, uuid: str) -> list[int]:
+    """The energy values of one device in the spool of an agent that has ended."""
+    found = []
+    with closing(sqlite3.connect(f"file:{directory / 'spool.sqlite'}?mode=ro", uri=True)) as spool:
+        layouts = {
+            number: pb.Layout.FromString(body) for number, body in spool.execute("SELECT number, body FROM layout")
+        }
+        for number, body in spool.execute("SELECT layout, body FROM report"):
+            found += of_report(layouts[number], pb.Report.FromString(body), uuid)
+    return found
+
+
+def of_report(layout: pb.Layout, report: pb.Report, uuid: str) -> list[int]:
+    """The energy values of one device that a report carries; none that is not a number."""
+    found = []
+    for readings in report.readings:
+        block = layout.blocks[readings.block]
+        if uuid in block.devices and ENERGY in block.counters:
+            at = list(block.devices).index(uuid) * len(block.counters) + list(block.counters).index(ENERGY)
+            found += _millijoules([readings.counters[at]])
+    return found
+
+
+def in_store(directory: Path, uuid: str) -> list[int]:
+    """The energy values of one device in all rows of the embedded store of a collector that has ended."""
+    with closing(sqlite3.connect(f"file:{directory / 'catalogue.sqlite'}?mode=ro", uri=True)) as catalogue:
+        series = [number for (number,) in catalogue.execute("SELECT id FROM series WHERE uuid = ?", [uuid])]
+        files = catalogue.execute("SELECT name, columns FROM file WHERE kind IN ('slice', 'hour')").fetchall()
+    these = f"series IN ({', '.join(map(str, series))})"
+    found = []
+    with closing(duckdb.connect()) as engine:
+        for name, columns in files:
+            if series and ENERGY in columns:
+                path = str(directory / "parquet" / name)
+                found += _column(engine, "read_parquet($path)", these, {"path": path})
+        for number, hot in enumerate(sorted((directory / "hot").glob("hot-*.duckdb"))):
+            engine.execute(f"ATTACH '{hot}' AS hot_{number}")
+            if series:
+                found += _column(engine, f"hot_{number}.row", these, {})
+    return found
+
+
+def _column(engine: duckdb.DuckDBPyConnection, table: str, these: str, parameters: Mapping[str, str]) -> list[int]:
+    rows = engine.execute(f"SELECT {ENERGY} FROM {table} WHERE {these}", parameters).fetchall()
+    return _millijoules([value for (value,) in rows if value is not None])
+
+
+def _millijoules(joules: Iterable[float]) -> list[int]:
+    return [round(value * 1000) for value in joules if not math.isnan(value)]
