@@ -28,7 +28,9 @@ def test_the_driver_s_note_is_read_by_device(tmp_path: Path) -> None:
 
 def test_a_report_carries_the_values_of_its_own_device_and_unknown_ones_are_none() -> None:
     layout = pb.Layout(blocks=[
-        pb.Block(devices=["GPU-1", "GPU-2"], gauges=["power_watts"], counters=["pcie_replays_total", "energy_joules_total"])
+        pb.Block(
+            devices=["GPU-1", "GPU-2"], gauges=["power_watts"], counters=["pcie_replays_total", "energy_joules_total"]
+        )
     ])
     report = pb.Report(readings=[pb.Readings(block=0, gauges=[1.0, 2.0], counters=[0.0, 5.001, 0.0, float("nan")])])
     assert of_report(layout, report, "GPU-1") == [5001]
@@ -36,7 +38,8 @@ def test_a_report_carries_the_values_of_its_own_device_and_unknown_ones_are_none
 
 
 def test_the_table_shows_a_dash_for_what_does_not_apply() -> None:
-    assert rendered([Row("kill -9 of the agent", 1000, made=12345, stored=12345, lost=0, doubled=0, recovery_s=1.25)]) == (
+    killed = Row("kill -9 of the agent", 1000, made=12345, stored=12345, lost=0, doubled=0, recovery_s=1.25)
+    assert rendered([killed]) == (
         "fault                 cycles    made  stored  lost  doubled  recovery\n"
         "kill -9 of the agent   1,000  12,345  12,345     0        0     1.2 s"
     )
