@@ -1,6 +1,6 @@
-"""python -m bench [agent | collector | restart | store | dispatch | fit | watch]: prints how fast and how large.
+"""python -m bench [agent | collector | restart | store | dispatch | fit | watch | alerts]
 
-Without a word, all of it.
+Prints how fast and how large; without a word, all of it.
 """
 
 import argparse
@@ -21,6 +21,7 @@ APART = {
     "dispatch": "judging, capacity and durable reserves with 80,000 devices",
     "fit": "whether requests fit, over 80,000 devices",
     "watch": "from a change of phase to its watchers, with 80,000 devices",
+    "alerts": "100 rules over 80,000 devices",
 }
 
 

@@ -15,6 +15,7 @@ from fallow_collector.api.tokens import Tokens
 from fallow_collector.config import Settings, is_loopback
 from fallow_collector.health.rules import RulesError, load, shipped
 from fallow_collector.inventory import load_inventory
+from fallow_collector.made import alert_rules_of
 from fallow_proto.settings import SettingsError, secret
 
 
@@ -100,6 +101,11 @@ def _rules(settings: Settings) -> str:
         raise SettingsError(f"[health] rules: {error}") from error
 
 
+def _alert_rules(settings: Settings) -> str:
+    found = alert_rules_of(settings)
+    return f"{len(found.rules)}, and {len(found.inhibitions)} inhibitions"
+
+
 def _listen(settings: Settings, listen: str, key: str) -> str:
     host, _, port = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
@@ -139,6 +145,7 @@ _ATTEMPTS: tuple[tuple[str, Callable[[Settings], str]], ...] = (
     ("tokens", _tokens),
     ("inventory", _inventory),
     ("rules", _rules),
+    ("alert rules", _alert_rules),
     ("grpc", lambda settings: _listen(settings, settings.grpc.listen, "grpc")),
     ("http", lambda settings: _listen(settings, settings.http.listen, "http")),
 )

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from fallow_collector.alerts.rule import RuleError
+from fallow_collector.alerts.rulefile import RuleSet
+from fallow_collector.alerts.rulefile import load as load_alert_rules
 from fallow_collector.config import Settings
 from fallow_collector.health.rules import Rules, RulesError, load, shipped
 from fallow_collector.ingest.session import Terms
@@ -26,6 +29,14 @@ def rules_of(settings: Settings) -> Rules:
         return load(Path(settings.health.rules)) if settings.health.rules else shipped()
     except RulesError as error:
         raise SettingsError(f"[health] rules: {error}") from error
+
+
+def alert_rules_of(settings: Settings) -> RuleSet:
+    """Raises SettingsError, with a line for each fault."""
+    try:
+        return load_alert_rules([Path(name) for name in settings.alerts.rules], settings.alerts.builtin)
+    except RuleError as error:
+        raise SettingsError(f"[alerts] rules: {error}") from error
 
 
 def terms_of(settings: Settings, version: str) -> Terms:

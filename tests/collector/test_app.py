@@ -194,9 +194,9 @@ def test_check_explains_every_key_and_tries_what_can_be_tried(tmp_path: Path) ->
     assert done.returncode == 0, done.stdout
     assert f'grpc.listen = "{program.grpc}"' in done.stdout
     assert "idle.confirm_s = 60.0" in done.stdout
-    assert [line.split()[:2] for line in done.stdout.splitlines() if line.startswith("ok ")] == [
-        ["ok", f"{what}:"] for what in ("state", "store", "tls", "tokens", "inventory", "rules", "grpc", "http")
-    ]
+    good = [line for line in done.stdout.splitlines() if line.startswith("ok ")]
+    tried = [line.removeprefix("ok").partition(":")[0].strip() for line in good]
+    assert tried == ["state", "store", "tls", "tokens", "inventory", "rules", "alert rules", "grpc", "http"]
     assert not (tmp_path / "state").exists(), "a check leaves nothing behind"
 
 
@@ -204,6 +204,7 @@ def test_check_explains_every_key_and_tries_what_can_be_tried(tmp_path: Path) ->
     ('[tls]\ncert = "none.crt"\nkey = "none.key"\n', "FAIL tls: [tls] cert = 'none.crt'"),
     ('[auth]\ntokens_file = "none.toml"\n', "FAIL tokens: [auth] tokens_file"),
     ('[health]\nrules = "none.toml"\n', "FAIL rules: [health] rules: none.toml cannot be read"),
+    ('[alerts]\nrules = ["none.toml"]\n', "FAIL alert rules: [alerts] rules: none.toml cannot be read"),
     ('[inventory]\nfile = "none.toml"\n', "FAIL inventory: [inventory] file none.toml: cannot be read"),
     ('[store]\nkind = "influx"\n[store.influx]\nurl = "http://127.0.0.1:9"\n', "FAIL store: [store.influx] url"),
 ])
