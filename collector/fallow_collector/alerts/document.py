@@ -8,8 +8,10 @@ from collections.abc import Iterable
 
 from fallow_collector.alerts.language import FORMS, FUNCTIONS
 from fallow_collector.alerts.rulefile import RuleSet, load
-from fallow_collector.alerts.schema import TABLES, Table
+from fallow_collector.alerts.schema import TABLES, Table, Type
 from fallow_collector.idle.document import table
+
+REASON = "reason_"
 
 
 def document() -> str:
@@ -35,8 +37,11 @@ def _columns(found: Table) -> Iterable[str]:
     yield f"One row is {found.means}. Labels of its alerts: {labels}."
     yield ""
     yield from table(("column", "type", "means"), (
-        (f"`{column.name}`", str(column.type), _cell(column.means)) for column in found.columns.values()
+        (f"`{column.name}`", str(column.type), _cell(column.means))
+        for column in found.columns.values() if not column.name.startswith(REASON)
     ))
+    if any(name.startswith(REASON) for name in found.columns):
+        yield f"| `{REASON}…` | {Type.TRUTH} | one column for each reason of [idle.md](idle.md#reasons) |"
 
 
 def _rules(shipped: RuleSet) -> Iterable[str]:
