@@ -32,6 +32,7 @@ from fallow_collector.made import make_store, read_tls, rules_of, terms_of
 from fallow_collector.own import Own
 from fallow_collector.phases import PhaseLog
 from fallow_collector.pipeline import FLUSH_S, Pipeline
+from fallow_collector.processes.board import Processes
 from fallow_collector.replay.recorder import Recorder
 from fallow_collector.replay.recordings import Recordings
 from fallow_collector.replay.taped import TapedEngine, TapedFleet
@@ -76,6 +77,10 @@ class Collector:
         self._phases = PhaseLog(time.time())
         self._view.follow(self._phases.follow)
         self._journal = Journal(self._view.epoch, time.time)
+        self._processes = Processes(
+            self._fleet, self._imports, lambda row: self._engine.thresholds(row).unmanaged_s, self._journal.note
+        )
+        self._prepare.append(self._processes.bring_up_to_date)
         self._fitter = Fitter(self._fleet, self._view)
         self._own = Own(self._fleet, self._pipeline, self._writer, self._store, self._journal)
         self._recordings = Recordings(self._recorder)
@@ -162,7 +167,7 @@ class Collector:
         ))
         self._stops.append(("leases", self._desk.close))
         self._watches = Watchers(Feed(self._fleet, self._view, self._desk.lease_on))
-        self._pipeline.heard = _Heard(self._desk, self._ledgers, self._health)
+        self._pipeline.heard = _Heard(self._desk, self._ledgers, self._health, self._processes)
 
     async def _close_state(self) -> None:
         await asyncio.to_thread(self._state.close)
@@ -231,6 +236,7 @@ class Collector:
             self._fleet, self._engine, self._view, self._state, self._store, self._readiness, self._own.measures,
             self._fitter.directory, self._cordons.on_device, self._holder_of, self._desk.retired,
             incidents=self._health.incidents, phases=self._phases,
+            on_device=self._processes.on_device,
         )
         open_host = settings.auth.insecure and not is_loopback(settings.http.listen)
         app = make_app(
@@ -301,14 +307,16 @@ class Collector:
 
 class _Heard:
     """What agents say of fences goes to the desk, what they read of schedulers to the ledgers, what happened to their
-    devices to the board of health."""
+    devices to the board of health, who is on them to the processes."""
 
-    def __init__(self, desk: Desk, ledgers: Ledgers, health: Board) -> None:
+    def __init__(self, desk: Desk, ledgers: Ledgers, health: Board, processes: Processes) -> None:
         self._desk = desk
         self._health = health
         self.events = health.take
         self.fenced = desk.fenced
         self.ledger = ledgers.ledger
+        self.processes = processes.take
+        self.gone = processes.gone
 
     def hello(self, hello: pb.Hello, now: float) -> None:
         self._health.hello(hello, time.time())

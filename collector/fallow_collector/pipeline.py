@@ -65,6 +65,12 @@ class Heard(Protocol):
     def ledger(self, node: str, ledger: pb.Ledger, now: float) -> None:
         """All that a scheduler's own daemon has allocated on the node."""
 
+    def processes(self, node: str, told: pb.Processes) -> None:
+        """Who is on one of the node's devices."""
+
+    def gone(self, node: str) -> None:
+        """The node's stream has ended."""
+
 
 class Unheard:
     """Nobody listens."""
@@ -76,6 +82,10 @@ class Unheard:
     def events(self, rows: Sequence[EventRow]) -> None: ...
 
     def ledger(self, node: str, ledger: pb.Ledger, now: float) -> None: ...
+
+    def processes(self, node: str, told: pb.Processes) -> None: ...
+
+    def gone(self, node: str) -> None: ...
 
 
 class Pipeline:
@@ -112,6 +122,8 @@ class Pipeline:
     def gone(self, node: str, receipt: float) -> None:
         with self.stage("fleet"):
             self._fleet.gone(node, receipt)
+        with self.stage("processes"):
+            self.heard.gone(node)
 
     def take(
         self, source: Source, judge: Sequence[Arrival], store: Sequence[Arrival], numbers: Sequence[int]
@@ -147,6 +159,10 @@ class Pipeline:
     def ledger(self, node: str, ledger: pb.Ledger, receipt: float) -> None:
         with self.stage("ledgers"):
             self.heard.ledger(node, ledger, receipt)
+
+    def processes(self, node: str, told: pb.Processes) -> None:
+        with self.stage("processes"):
+            self.heard.processes(node, told)
 
     def shed(self, node: str, reports: int) -> None:
         self._fleet.nodes[self._fleet.node_number(node)].spool_dropped = reports

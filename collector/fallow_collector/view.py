@@ -100,7 +100,7 @@ class View:
         owned = self._with_family(fleet.owned())
         assessment = self._engine.assess(count, Presence(
             age_s, fleet.interval_s[:count], fleet.present[:count], owned, fleet.service[:count], self._shared(owned),
-            fleet.verdict[:count],
+            fleet.verdict[:count], fleet.foreign[:count],
         ))
         before, shown = self._show(assessment, owned, wall)
         changed = differing(before, shown)

@@ -287,12 +287,40 @@ class Moment(msgspec.Struct, kw_only=True):
     phase: str | None = None
 
 
+class Process(msgspec.Struct, kw_only=True):
+    """A process on a device, as its node's kernel and driver say; what they do not say is null."""
+
+    pid: int
+    problem: str | None  # why nobody knows who it is
+    started: str | None
+    command: str | None
+    user: str | None  # name, or the number of a user whom the node's /etc/passwd does not name
+    uid: int | None
+    cgroup: str | None
+    job: str | None  # Slurm's number of it; this and what follows are read out of the control group
+    pod: str | None  # uid
+    container: str | None
+    unit: str | None
+    memory_bytes: int | None
+    exempt: bool  # one of [[idle.holders]]: it holds nothing
+    foreign: bool | None  # neither of the user nor in the control group of the job that has the device; null: unknown
+
+
+class Processes(msgspec.Struct, kw_only=True):
+    """Who is on a device. problem: not null where that is not known. more: processes beyond those that are named."""
+
+    problem: str | None
+    items: list[Process]
+    more: int
+
+
 class DeviceDetail(msgspec.Struct, kw_only=True):
     device: Device
     baseline: "Baseline"
     events: list[Event]
     incidents: list[Incident]  # open ones of the device and its node, newest first
     timeline: list[Moment]  # of the last day, newest first, 50 at most
+    processes: Processes | None = None  # null: its agent says nothing of processes, or is not connected
 
 
 class Baseline(msgspec.Struct, kw_only=True):

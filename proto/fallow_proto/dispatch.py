@@ -175,13 +175,19 @@ class CordonResult(msgspec.Struct, kw_only=True):
 
 
 class Job(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
-    """A device that a scheduler has allocated. Of uuid, pci_bus_id and minor, one must be there; never an index."""
+    """A device that a scheduler has allocated. Of uuid, pci_bus_id and minor, one must be there; never an index.
+
+    By job and uid the processes that belong on it are told from foreign ones. Where one of them is missing, as of a
+    device that several jobs have, no process is called foreign.
+    """
 
     node: str
     holder: str  # e.g. "job 17 of alice"
     uuid: str = ""
     pci_bus_id: str = ""
     minor: int | None = None
+    job: str = ""  # Slurm's number of it, as control groups name it
+    uid: int | None = None  # of its user
 
 
 class Owned(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):

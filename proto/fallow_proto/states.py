@@ -107,6 +107,7 @@ class EventKind(StrEnum):
     LEASE_EXPIRED = "lease_expired"
     RELEASE_STUCK = "release_stuck"  # a lease has ended, and its device is still in use
     FENCE_REFUSED = "fence_refused"  # the node has a higher token than the collector
+    FOREIGN_PROCESS = "foreign_process"  # on a device that a job has, and neither of its user nor in its control group
     QUARANTINED = "quarantined"  # several leases on the node failed at once
     NODE_REBOOTED = "node_rebooted"  # its boot id is another one
     RULES_DOUBTED = "rules_doubted"  # they would fail too much of the fleet at once, and are not followed

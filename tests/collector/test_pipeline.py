@@ -34,6 +34,7 @@ from tests.collector.ingest.builders import (
     hello,
     layout,
     ledger,
+    listed,
     numbers,
     report,
     reports,
@@ -346,6 +347,12 @@ class Listener:
     def ledger(self, node: str, ledger: pb.Ledger, now: float) -> None:
         self.heard.append(("ledger", node, ledger, now))
 
+    def processes(self, node: str, told: pb.Processes) -> None:
+        self.heard.append(("processes", node, told))
+
+    def gone(self, node: str) -> None:
+        self.heard.append(("gone", node))
+
     def events(self, rows: Sequence[EventRow]) -> None:
         self.heard.append(("events", list(rows)))
 
@@ -364,7 +371,9 @@ def test_who_listens_hears_of_hellos_fences_and_ledgers_and_reaches_the_node_aft
         ("hello", NODE, [fence()], collector.now),
     ]
     assert [list(message.fence.fences) for message in stream.outgoing()] == [[fence()]]
+    collector.say(stream, listed())
     collector.pipeline.streams.closed(stream, collector.now)
+    assert listener.heard[4:] == [("processes", NODE, listed().processes), ("gone", NODE)]
     assert not collector.pipeline.streams.send_fences(NODE, [fence()])
 
 
@@ -439,7 +448,7 @@ def test_a_failure_of_the_leases_costs_no_stream_and_no_report() -> None:
 def test_where_nobody_listens_fences_and_ledgers_are_heard_and_change_nothing() -> None:
     collector = Collector()
     stream = collector.connect()
-    collector.say(stream, fenced(fence()), ledger(), reports(1))
+    collector.say(stream, fenced(fence()), ledger(), listed(), reports(1))
     collector.turn()
     assert collector.fleet.judged(NODE) == (EPOCH, 1)
     assert collector.pipeline.failures == {}

@@ -125,7 +125,7 @@ class Watched:
         return self.engine.assess(count, Presence(
             self.fleet.age_s(self.now), self.fleet.interval_s[:count], self.fleet.present[:count],
             self.fleet.owned(), self.fleet.service[:count], np.zeros(count, dtype=np.bool_),
-            self.fleet.verdict[:count],
+            self.fleet.verdict[:count], self.fleet.foreign[:count],
         ))
 
     def phase(self, row: int = 0) -> str:

@@ -13,7 +13,7 @@ SPELLED = UID.replace("-", "_")
     # Slurm
     ("/system.slice/slurmstepd.scope/job_1392969/step_0/user/task_0", Named(job="1392969", unit="slurmstepd.scope")),
     ("/system.slice/slurmstepd.scope/job_42/step_extern/user", Named(job="42", unit="slurmstepd.scope")),
-    ("/system.slice/n7_slurmstepd.scope/job_5/step_batch/user/task_special", Named(job="5", unit="n7_slurmstepd.scope")),
+    ("/system.slice/n7_slurmstepd.scope/job_5/step_batch/user", Named(job="5", unit="n7_slurmstepd.scope")),
     ("/system.slice/slurmstepd.scope/system", Named(unit="slurmstepd.scope")),
     ("/slurm/uid_2101171/job_280678/step_interactive/task_0", Named(job="280678")),
     ("/slurm_n7/uid_1000/job_17/step_0", Named(job="17")),

@@ -39,11 +39,12 @@ class SlurmNode(NamedTuple):
 
 
 class SlurmJob(NamedTuple):
-    """Where a job holds GPUs: (node, index)."""
+    """Where a job holds GPUs: (node, index). uid: None where it is not told."""
 
     job: str
     user: str
     holds: tuple[tuple[str, int], ...]
+    uid: int | None = None
 
 
 def gres_conf_path(config: str) -> str:
@@ -67,9 +68,10 @@ def jobs(text: str) -> list[SlurmJob]:
     found = []
     for line in text.splitlines():
         job = re.match(r"JobId=(\d+)", line)
-        user = re.search(r" UserId=([^(\s]+)\(\d+\)", line)
+        user = re.search(r" UserId=([^(\s]+)\((\d+)\)", line)
         if job is not None:
-            found.append(SlurmJob(job[1], user[1] if user else "", tuple(_holds(line))))
+            uid = int(user[2]) if user else None
+            found.append(SlurmJob(job[1], user[1] if user else "", tuple(_holds(line)), uid))
     return found
 
 

@@ -74,6 +74,9 @@ def detail(answer: api.DeviceDetail) -> Iterator[RenderableType]:
         yield Text(f"not known: {', '.join(unknown)}")
     yield Text("")
     yield from baseline(answer.baseline)
+    if answer.processes is not None:
+        yield Text("")
+        yield from processes(answer.processes)
     for incident in answer.incidents:
         yield Text("")
         yield from _incident(incident)
@@ -83,6 +86,40 @@ def detail(answer: api.DeviceDetail) -> Iterator[RenderableType]:
         for line in answer.timeline:
             add(made, (moment(line.at), plain(line.kind), _told(line)))
         yield made
+
+
+def processes(answer: api.Processes) -> Iterator[RenderableType]:
+    """Who is on the device, and who does not belong there."""
+    if answer.problem is not None:
+        yield Text(f"processes not known: {plain(answer.problem)}")
+        return
+    if not answer.items and not answer.more:
+        yield Text("no processes")
+        return
+    made = table(">pid", "command", "user", ">GiB", "since", "belongs to", "")
+    for one in answer.items:
+        add(made, (
+            str(one.pid), plain(one.command), plain(one.user), number(one.memory_bytes, GIB, 1), moment(one.started),
+            _belongs(one), _MARKED[one.exempt, one.foreign is True],
+        ))
+    yield made
+    if answer.more:
+        yield Text(f"and {answer.more} more")
+
+
+_MARKED = {
+    (False, False): Text(""), (True, False): Text("exempt"), (True, True): Text("exempt"),
+    (False, True): Text("foreign", style="red"),
+}
+
+
+def _belongs(one: api.Process) -> str:
+    if one.problem is not None:
+        return plain(one.problem)
+    named = [f"{what} {plain(name)}" for what, name in (("job", one.job), ("pod", one.pod)) if name is not None]
+    if not named and one.container is not None:
+        named = [f"container {plain(one.container[:12])}"]
+    return ", ".join(named) or plain(one.unit or one.cgroup)
 
 
 def _incident(one: api.Incident) -> Iterator[RenderableType]:

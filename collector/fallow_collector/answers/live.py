@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fallow_collector.answers import capacity, devices, nodes, scrape, totals
 from fallow_collector.answers.numbers import known, rfc3339
+from fallow_collector.answers.processes import processes
 from fallow_collector.answers.timeline import open_incidents, timeline
 from fallow_collector.api.answers import Asked, Refused, Unavailable, Unknown, Where
 from fallow_collector.api.exposition import escape
@@ -18,9 +19,10 @@ from fallow_collector.idle import phase
 from fallow_collector.idle.engine import Engine
 from fallow_collector.idle.explain import Facts, explain
 from fallow_collector.idle.reasons import names
-from fallow_collector.idle.standing import Standing
+from fallow_collector.idle.standing import Foreign, Standing
 from fallow_collector.keep import row_of_seen
 from fallow_collector.phases import PhaseLog, following
+from fallow_collector.processes.board import OnDevice
 from fallow_collector.state import State
 from fallow_collector.stores.store import HistoryQuery, Store, StoreError
 from fallow_collector.view import Snapshot, View
@@ -52,11 +54,12 @@ class Live:
         retired: Callable[[str], object] = lambda uuid: None,
         incidents: Callable[[str, float], Sequence[Incident]] = lambda uuid, wall: (),
         phases: PhaseLog | None = None,
+        on_device: Callable[[int], OnDevice | None] = lambda row: None,
     ) -> None:
         """directory: of the fleet. cordons_on: what stands on the device of a row. holder_of: who has it, by a
         lease or as its scheduler says. retired: hears the uuid of a device that is given up, before it is forgotten.
         incidents: of a device and its node at a moment (unix seconds). phases: a log that follows the view; None: begin
-        one now."""
+        one now. on_device: the processes on the device of a row."""
         self._fleet = fleet
         self._directory = directory
         self._engine = engine
@@ -68,6 +71,7 @@ class Live:
         self._cordons_on = cordons_on
         self._holder_of = holder_of
         self._retired = retired
+        self._on_device = on_device
         self._incidents = incidents
         self._phases = phases or following(view)
         self._order: list[tuple[str, int]] = []
@@ -109,6 +113,7 @@ class Live:
             events=[devices.event(event) for event in self._state.events_of(uuid, EVENTS_SHOWN)],
             incidents=open_incidents(self._incidents(uuid, now)),
             timeline=self.timeline(uuid, now - DAY_S, now + SOON_S, MOMENTS_SHOWN).items,
+            processes=processes(self._on_device(row)),
         )
 
     def timeline(self, uuid: str, start: float, end: float, limit: int) -> api.Page[api.Moment]:
@@ -227,12 +232,14 @@ class Live:
     def _standing(self, row: int, snapshot: Snapshot) -> Standing:
         fleet = self._fleet
         since = snapshot.as_of - (snapshot.now - float(fleet.allocated_at[row]))
+        found = self._on_device(row)
         return Standing(
             allocation=phase.ALLOCATIONS[snapshot.shown["allocation"][row]],
             ledger=fleet.ledgers[fleet.ledger[row]],
             holder=self._holder_of(row),
             since_ms=round(since * 1000) if np.isfinite(since) else None,
             cordons=self._cordons_on(row),
+            foreign=[Foreign(one.told, one.since_ms) for one in found.proven] if found is not None else (),
         )
 
     def _page(self, items: list, cursor: str | None, snapshot: Snapshot) -> api.Page:  # type: ignore[type-arg]

@@ -80,7 +80,9 @@ def check(taken: dispatch.LedgerImport) -> None:
     devices = set()
     for position, job in enumerate(taken.jobs):
         where = f"jobs[{position}] ({job.holder!r})"
-        _check_texts(where, (job.node, job.holder), (job.uuid, job.pci_bus_id))
+        _check_texts(where, (job.node, job.holder), (job.uuid, job.pci_bus_id, job.job))
+        if job.uid is not None and job.uid < 0:
+            raise BadQuery(f"{where}: uid {job.uid}; expected 0 or more")
         if job.node not in nodes:
             raise BadQuery(f"{where}: its node {job.node!r} is not in nodes; expected every node of a job there")
         if not job.uuid and not job.pci_bus_id and job.minor is None:

@@ -49,8 +49,9 @@ class Roster:
 
     allocation, imported, service: uint8, positions in the axes of idle.phase: what our own leases say, what the
     scheduler that owns the device says, and what operators say. verdict: uint8, what the rules of health say, a
-    health.verdict.Verdict. ledger: int16, position in `ledgers` of whose it is to
-    hand out. allocated_at: float64, when by the collector's clock what `owned` says became so.
+    health.verdict.Verdict. foreign: bool, a process is on it that is not of the job that has it. ledger: int16,
+    position in `ledgers` of whose it is to hand out. allocated_at: float64, when by the collector's clock what `owned`
+    says became so.
     """
 
     def __init__(self, registrar: Registrar) -> None:
@@ -313,6 +314,7 @@ class Roster:
     allocation: NDArray[np.uint8]
     service: NDArray[np.uint8]
     verdict: NDArray[np.uint8]
+    foreign: NDArray[np.bool_]
     imported: NDArray[np.uint8]
     ledger: NDArray[np.int16]
     allocated_at: NDArray[np.float64]
@@ -335,6 +337,7 @@ ARRAYS: tuple[tuple[str, str, int, float], ...] = (
     ("allocation", "u1", 0, 0),
     ("service", "u1", 0, 0),
     ("verdict", "u1", 0, 0),
+    ("foreign", "?", 0, False),
     ("imported", "u1", 0, 0),
     ("ledger", "i2", 0, 0),
     ("allocated_at", "f8", 0, -np.inf),

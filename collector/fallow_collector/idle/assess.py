@@ -43,7 +43,8 @@ _HEALTH_BY_VERDICT = np.array([phase.HEALTHS.index(word) for word in (
 class Presence:
     """What the fleet knows of n devices. age_s float64[n], of the newest reading, inf: none; interval_s float64[n],
     between readings; present bool[n], in its node's last Hello; allocation, service uint8[n], axes of phase.LOOKUP;
-    shared bool[n], a host whose accelerators somebody holds; verdict uint8[n], health.verdict.Verdict."""
+    shared bool[n], a host whose accelerators somebody holds; verdict uint8[n], health.verdict.Verdict; foreign bool[n],
+    a process is on it that is not of the job that has it."""
 
     age_s: NDArray[np.float64]
     interval_s: NDArray[np.float64]
@@ -52,6 +53,7 @@ class Presence:
     service: NDArray[np.uint8]
     shared: NDArray[np.bool_]
     verdict: NDArray[np.uint8]
+    foreign: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +92,8 @@ def assess(
         health=health,
         occupancy=occupancy,
         phase=phase.LOOKUP[presence.allocation, freshness, health, service, occupancy],
-        reasons=np.where(live, state["reasons"], of_silence) | of_owners | _OF_VERDICT[presence.verdict],
+        reasons=np.where(live, state["reasons"] | where(presence.foreign, "foreign_process"), of_silence)
+        | of_owners | _OF_VERDICT[presence.verdict],
         low=state["low"],
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 from fallow_collector.idle.reasons import BIT, REASONS
 from fallow_collector.idle.rule import Rule
 from fallow_collector.idle.settings import Thresholds
-from fallow_collector.idle.standing import Standing, owner, service
+from fallow_collector.idle.standing import Standing, owner, service, strangers
 from fallow_collector.idle.state import BIT as BIT_OF_WITNESS
 from fallow_collector.idle.state import NEVER, BaseSource, FloorSource
 from fallow_proto.states import Freshness, Health
@@ -46,8 +46,8 @@ def _key(facts: Facts, name: str) -> str:
 def explain(settings: Thresholds, facts: Facts) -> list[Rule]:
     """The rules in the order in which they are asked; a device is idle when all of them hold."""
     rules = [
-        _fresh(settings, facts), owner(facts.standing, facts.reasons), _healthy(facts), _known(facts),
-        service(facts.standing, facts.reasons),
+        _fresh(settings, facts), owner(facts.standing, facts.reasons), *strangers(facts.standing, facts.reasons),
+        _healthy(facts), _known(facts), service(facts.standing, facts.reasons),
     ]
     rules += _host_rules(settings, facts) if facts.host else _device_rules(settings, facts)
     return [*rules, _window(settings, facts)]

@@ -75,6 +75,8 @@ REASONS: tuple[Reason, ...] = (
            "take the action that the incident suggests: `fallow device`"),
     Reason("incident_doubted", "rules of health call it failed, and so many others at once that they are not followed",
            "look at what they have in common; correct the rule"),
+    Reason("foreign_process", "a process is on it that is neither of the user nor in the control group of the job that "
+           "has it", "the process ends: `fallow device` names it"),
     # What lowers confidence
     Reason("processes_unsupported", "its vendor offers no list of processes", "nothing: ask for low confidence"),
     Reason("single_activity_witness", "only one witness speaks of activity", "a second one is read"),

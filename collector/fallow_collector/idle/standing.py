@@ -13,15 +13,24 @@ _OF_OWNERS = ("leased", "reserved", "releasing", "ledger_stale")
 _OF_SERVICE = ("maintenance", "draining", "accelerator_leased", "cordoned")
 
 
+class Foreign(NamedTuple):
+    """A process that does not belong on the device. since_ms: unix milliseconds."""
+
+    told: str
+    since_ms: int
+
+
 class Standing(NamedTuple):
     """holder: of our own lease, or the job that its scheduler names; empty where there is none. since_ms: unix
-    milliseconds. cordons: all that the device is under, and windows to come."""
+    milliseconds. cordons: all that the device is under, and windows to come. foreign: processes that do not belong on
+    it while somebody has it."""
 
     allocation: Allocation = Allocation.FREE
     ledger: str = "fallow"
     holder: str = ""
     since_ms: int | None = None
     cordons: Sequence[Cordon] = ()
+    foreign: Sequence[Foreign] = ()
 
 
 def owner(standing: Standing, reasons: int) -> Rule:
@@ -32,6 +41,17 @@ def owner(standing: Standing, reasons: int) -> Rule:
         "owner", known, f"{standing.allocation}{who}, in ledger {standing.ledger}", "free",
         None if known else standing.since_ms, _next(reasons, _OF_OWNERS),
     )
+
+
+def strangers(standing: Standing, reasons: int) -> Sequence[Rule]:
+    """No rule where nothing is foreign: of most processes nobody can tell."""
+    if not standing.foreign or not reasons & int(BIT["foreign_process"]):
+        return ()
+    return (Rule(
+        "processes of its holder", False, "; ".join(one.told for one in standing.foreign),
+        "all of the user or in the control group of the job that has it",
+        min(one.since_ms for one in standing.foreign), _NEXT["foreign_process"],
+    ),)
 
 
 def service(standing: Standing, reasons: int) -> Rule:

@@ -19,6 +19,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from fallow_collector.ingest import hello as greeting
 from fallow_collector.ingest import ledger as ledgers
+from fallow_collector.ingest import processes as lists
 from fallow_collector.ingest.identity import Identity
 from fallow_collector.ingest.received import Ranges, Received
 from fallow_proto import WIRE
@@ -110,6 +111,12 @@ class Shed(NamedTuple):
     reports: int
 
 
+class Listed(NamedTuple):
+    """The processes on one of the node's devices."""
+
+    told: pb.Processes
+
+
 class Refused(NamedTuple):
     """To be counted and logged; the session itself tells the agent of reports and events."""
 
@@ -123,7 +130,7 @@ class Close(NamedTuple):
     reason: str
 
 
-Action = Greet | Update | Take[Arrival] | Record | Confirm | Import | Shed | Refused | Close
+Action = Greet | Update | Take[Arrival] | Record | Confirm | Import | Shed | Listed | Refused | Close
 
 
 class Binder(Protocol[Arrival_co]):
@@ -172,6 +179,8 @@ class Session(Generic[Arrival]):
             return self._fenced(message.fenced)
         if kind == "ledger":
             return self._ledger(message.ledger)
+        if kind == "processes":
+            return self._processes(message.processes)
         return ()  # a newer agent's word that we do not know yet
 
     def welcome(self, judged: tuple[str, int], terms: Terms) -> pb.ToAgent:
@@ -326,6 +335,12 @@ class Session(Generic[Arrival]):
             return (Refused(Refusal.MALFORMED, 1, fault[:DETAIL_LENGTH]),)
         ledgers.clean(ledger)
         return (Import(ledger),)
+
+    def _processes(self, told: pb.Processes) -> Sequence[Action[Arrival]]:
+        if fault := lists.complaint(told):
+            return (Refused(Refusal.MALFORMED, 1, fault[:DETAIL_LENGTH]),)
+        lists.clean(told)
+        return (Listed(told),)
 
     def _refuse_all(self, batch: pb.Reports) -> Sequence[Action[Arrival]]:
         if batch.epoch not in self._epochs:

@@ -21,6 +21,7 @@ from fallow_collector.ingest.session import (
     Fault,
     Greet,
     Import,
+    Listed,
     Record,
     Refusal,
     Refused,
@@ -66,6 +67,9 @@ class Behind(Protocol[Arrival_contra]):
 
     def ledger(self, node: str, ledger: pb.Ledger, receipt: float) -> None:
         """All that a scheduler's own daemon has allocated on the node."""
+
+    def processes(self, node: str, told: pb.Processes) -> None:
+        """Who is on one of the node's devices."""
 
     def shed(self, node: str, reports: int) -> None:
         """So many the node's spool had to let go since its agent started."""
@@ -156,6 +160,8 @@ class Streams(Generic[Arrival]):
                     self._behind.ledger(session.node, ledger, receipt)
                 case Shed(reports):
                     self._behind.shed(session.node, reports)
+                case Listed(told):
+                    self._behind.processes(session.node, told)
                 case Close():
                     self._close(stream, action, receipt)
         if session.has_news:

@@ -26,6 +26,7 @@ def judged(fleet: Fleet, engine: Engine, rows: NDArray[np.intp], now: float) -> 
     presence = Presence(
         np.maximum(now - fleet.seen_at[rows], 0.0), fleet.interval_s[rows], fleet.present[rows], fleet.owned(rows),
         fleet.service[rows], _shared(fleet, rows), fleet.verdict[rows],
+        fleet.foreign[rows],
     )
     return assess(engine.in_force("stale_s", rows), engine.in_force("lost_s", rows), engine.state[rows], presence)
 

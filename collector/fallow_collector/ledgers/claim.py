@@ -13,12 +13,17 @@ NEVER = float("-inf")
 
 
 class Held(NamedTuple):
-    """A device that the scheduler has allocated, by every key that it is known by; empty or None: not given."""
+    """A device that the scheduler has allocated, by every key that it is known by; empty or None: not given.
+
+    job, uid: whose processes belong on it.
+    """
 
     holder: str
     uuid: str = ""
     pci_bus_id: str = ""
     minor: int | None = None
+    job: str = ""
+    uid: int | None = None
 
     @property
     def device(self) -> str:
@@ -63,7 +68,7 @@ def of_import(taken: dispatch.LedgerImport, wall: float, read_at: float) -> dict
     """By node."""
     held: dict[str, list[Held]] = {owned.node: [] for owned in taken.nodes}
     for job in taken.jobs:
-        held[job.node].append(Held(job.holder, job.uuid, job.pci_bus_id, job.minor))
+        held[job.node].append(Held(job.holder, job.uuid, job.pci_bus_id, job.minor, job.job, job.uid))
     return {
         owned.node: Claim(
             owned.node, wall, read_at, None if owned.minors is None else frozenset(owned.minors),

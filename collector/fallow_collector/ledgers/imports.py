@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fallow_collector.fleet.fleet import Fleet
-from fallow_collector.ledgers.claim import NEVER, Claim, claim_of, of_import, of_node, row_of
+from fallow_collector.ledgers.claim import NEVER, Claim, Held, claim_of, of_import, of_node, row_of
 from fallow_collector.ledgers.match import FREE, LEASED, UNKNOWN, Device, Matched, match
 from fallow_collector.state import OwnedRow
 from fallow_proto import dispatch
@@ -42,6 +42,7 @@ class Imports:
         self, fleet: Fleet, stale_s: float, restart: Callable[[NDArray[np.integer], bool], None]
     ) -> None:
         self.unkept: set[str] = set()  # ledgers whose ownership is not on disk as it is now
+        self.rematched: set[str] = set()  # nodes whose devices may have other claims since somebody emptied it
         self._fleet = fleet
         self._stale_s = stale_s
         self._restart = restart
@@ -162,11 +163,20 @@ class Imports:
 
     def holder(self, row: int) -> str:
         """The job that has the device, as its scheduler says; empty: none, or it does not say."""
-        if self._fleet.imported[row] != LEASED:
-            return ""
+        claims = self.claims_on(row) if self._fleet.imported[row] == LEASED else ()
+        return claims[-1].holder if claims else ""
+
+    def claims_on(self, row: int) -> tuple[Held, ...]:
+        """What the jobs that have the device said last of themselves; empty: none has it, or they do not say."""
+        if row >= len(self._says) or self._says[row] != LEASED:
+            return ()
         node = self._fleet.nodes[self._fleet.owner[row]].name
-        matched = self._matched.get((self._fleet.ledgers[self._fleet.ledger[row]], node))
-        return matched.holders.get(row, "") if matched is not None else ""
+        matched = self._matched.get((self._fleet.ledgers[self._ledger[row]], node))
+        return matched.claims.get(row, ()) if matched is not None else ()
+
+    def read_at(self, row: int) -> float:
+        """When the scheduler that owns the device was read; −inf: never."""
+        return float(self._read_at[row]) if row < len(self._read_at) else NEVER
 
     # --- inside ---
 
@@ -203,6 +213,7 @@ class Imports:
         names = {fleet.nodes[number].name for number in fleet.greeted} | self._dirty
         fleet.greeted.clear()
         self._dirty.clear()
+        self.rematched |= names
         if not names:
             return
         devices = self._devices(names)

@@ -24,7 +24,7 @@ class Device(NamedTuple):
 class Matched(NamedTuple):
     says: dict[int, int]  # row of each device that the scheduler hands out -> its allocation
     unmatched: list[str]
-    holders: Mapping[int, str]  # row of each device that a job names -> the job
+    claims: Mapping[int, tuple[Held, ...]]  # row of each device that jobs name -> what they say
 
 
 def match(claim: Claim, devices: Sequence[Device]) -> Matched:
@@ -33,17 +33,17 @@ def match(claim: Claim, devices: Sequence[Device]) -> Matched:
     if claim.held is None:
         return Matched(dict.fromkeys(owned, UNKNOWN), [f"{claim.node} * {claim.problem}"] if claim.problem else [], {})
     known = _keys(devices)
-    holders: dict[int, str] = {}
+    claims: dict[int, tuple[Held, ...]] = {}
     unmatched = []
     for held in claim.held:
         row = _find(known, held)
         if row is None:
             unmatched.append(f"{claim.node} {held.holder} {held.device}")
         else:
-            holders[row] = held.holder
-    leased = holders.keys() | _tied(holders, devices)
+            claims[row] = (*claims.get(row, ()), held)
+    leased = claims.keys() | _tied(claims, devices)
     rest = UNKNOWN if unmatched else FREE
-    return Matched(dict.fromkeys(owned, rest) | dict.fromkeys(leased, LEASED), unmatched, holders)
+    return Matched(dict.fromkeys(owned, rest) | dict.fromkeys(leased, LEASED), unmatched, claims)
 
 
 def _hands_out(claim: Claim, identity: Identity) -> bool:

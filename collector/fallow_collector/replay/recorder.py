@@ -22,7 +22,7 @@ ROOM_BYTES = 64 * 2**20
 
 ROWS = 2048  # of the state in one frame, of some 1.5 KB each
 
-OWNERS = ("allocation", "imported", "service", "verdict", "ledger", "allocated_at")
+OWNERS = ("allocation", "imported", "service", "verdict", "foreign", "ledger", "allocated_at")
 """Arrays that anybody may write into: what differs is found before each snapshot, which alone looks at them."""
 
 HISTOGRAM = baseline.empty(0).shape[1]  # numbers in one

@@ -1,5 +1,5 @@
 from fallow_client.slurm.ledger import ledger_of
-from fallow_client.slurm.scontrol import jobs, nodes
+from fallow_client.slurm.scontrol import SlurmJob, jobs, nodes
 from fallow_proto.dispatch import Job, Owned
 from fallow_proto.slurm.gres import parse
 from tests.client.slurm.captures import capture
@@ -12,9 +12,18 @@ def test_the_real_slurm_s_state_becomes_an_import_by_minor_number() -> None:
     assert taken.age_s == 0.5
     assert taken.nodes == [Owned(node=name, minors=list(range(8))) for name in ("node0", "node1")]
     assert taken.jobs == [
-        Job(node=node, holder=f"job {job} of root", minor=minor)
+        Job(node=node, holder=f"job {job} of root", minor=minor, job=str(job), uid=0)
         for node, job, minor in (("node0", 1, 0), ("node0", 1, 1), ("node0", 1, 2), ("node0", 2, 3), ("node0", 2, 4),
                                  ("node1", 2, 0), ("node1", 2, 1))
+    ]
+
+
+def test_of_a_device_that_several_jobs_have_it_is_left_open_whose_processes_belong_there() -> None:
+    (node,) = nodes("NodeName=n1 Gres=gpu:2 GresUsed=gpu:2(IDX:0-1) State=MIXED")
+    both = [SlurmJob("7", "alice", (("n1", 0),), 1000), SlurmJob("8", "bob", (("n1", 0), ("n1", 1)), 1001)]
+    assert ledger_of([node], both, parse("Name=gpu File=/dev/nvidia[0-1]"), 0.0).jobs == [
+        Job(node="n1", holder="job 8 of bob", minor=0),
+        Job(node="n1", holder="job 8 of bob", minor=1, job="8", uid=1001),
     ]
 
 

@@ -16,6 +16,21 @@ AS_OF = "2026-03-01T12:00:00.250Z"
 SINCE = "2026-03-01T11:30:00.000Z"
 GIB = 2.0**30
 
+def _process(pid: int, **known: object) -> api.Process:
+    fields: dict[str, object] = dict.fromkeys(api.Process.__struct_fields__) | {"pid": pid, "exempt": False} | known
+    return api.Process(**fields)  # type: ignore[arg-type]
+
+
+PROCESSES = api.Processes(
+    problem=None, more=1,
+    items=[
+        _process(4711, started=SINCE, command="python", user="alice", uid=1000, job="17", foreign=False,
+                 cgroup="/slurm/uid_1000/job_17/step_0", memory_bytes=8 << 30),
+        _process(4712, started=SINCE, command="miner", user="1666", uid=1666, unit="session-3.scope", foreign=True,
+                 cgroup="/user.slice/user-1666.slice/session-3.scope"),
+        _process(4713, problem="not in /proc: it has ended, is hidden, or is in another pid namespace than the agent"),
+    ],
+)
 INCIDENT = api.Incident(
     incident_id="5f3a9c0d21e84b67", node="gpu-01", device=None, rule="sxid 20034", severity="failed",
     action="restart_node", mode="enforce", since="2026-03-01T10:15:00.000Z", last="2026-03-01T10:15:02.500Z",
@@ -140,6 +155,7 @@ class MemoryAnswers:
                 api.Moment(at=AS_OF, kind="event", event=event), api.Moment(at=SINCE, kind="phase", phase=one.phase),
                 api.Moment(at=INCIDENT.since, kind="incident", incident=INCIDENT),
             ],
+            processes=PROCESSES,
         )
 
     def timeline(self, uuid: str, start: float, end: float, limit: int) -> api.Page[api.Moment]:

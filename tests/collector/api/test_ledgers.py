@@ -87,6 +87,7 @@ def test_ledgers_beyond_the_limit_are_refused(http: httpx.Client, part: Part) ->
     ({"nodes": []}, "its node 'n1' is not in nodes"),
     ({"jobs": [{"node": "n1", "holder": "job 1"}]}, "names no device; expected uuid, pci_bus_id or minor"),
     ({"jobs": [{"node": "n1", "holder": "", "minor": 0}]}, "an empty node or holder"),
+    ({"jobs": [{"node": "n1", "holder": "job 1", "minor": 0, "uid": -1}]}, "uid -1; expected 0 or more"),
     ({"jobs": 2 * GOOD["jobs"]}, "is allocated twice"),  # type: ignore[operator]
     ({"jobs": [{"node": "n1", "holder": "job 1", "index": 0}]}, "index"),
     ({"jobs": [{"node": "n1", "holder": "job\n1", "minor": 0}]}, "printable"),

@@ -1,7 +1,7 @@
 """What is explained of owners and of service."""
 
 from fallow_collector.idle.reasons import BIT
-from fallow_collector.idle.standing import Standing, owner, service
+from fallow_collector.idle.standing import Foreign, Standing, owner, service, strangers
 from fallow_proto.dispatch import Cordon
 from fallow_proto.states import Allocation
 
@@ -33,6 +33,17 @@ def test_whether_a_device_is_free_cannot_be_told_when_its_scheduler_is_silent() 
     rule = owner(Standing(Allocation.UNKNOWN, "slurm"), bits("ledger_stale"))
     assert (rule.holds, rule.value) == (None, "unknown, in ledger slurm")
     assert rule.next == "the scheduler's allocations are imported again"
+
+
+def test_foreign_processes_are_told_while_the_mark_stands_and_without_it_nothing_is_asked() -> None:
+    standing = Standing(Allocation.LEASED, "slurm", "job 17", foreign=[
+        Foreign("pid 2 (miner) of mallory, in /a", 7000), Foreign("pid 3 (sh) of eve, in /b", 6000),
+    ])
+    (rule,) = strangers(standing, bits("leased", "foreign_process"))
+    assert (rule.holds, rule.since_ms) == (False, 6000)
+    assert rule.value == "pid 2 (miner) of mallory, in /a; pid 3 (sh) of eve, in /b"
+    assert strangers(standing, bits("leased")) == ()
+    assert strangers(Standing(), bits("foreign_process")) == ()
 
 
 def test_each_cordon_is_told_with_owner_reason_and_end() -> None:

@@ -86,5 +86,10 @@ def ledger(**changed: object) -> pb.FromAgent:
     return pb.FromAgent(ledger=pb.Ledger(**{**fields, **changed}))  # type: ignore[arg-type]
 
 
+def listed(*processes: pb.Process, **changed: object) -> pb.FromAgent:
+    fields: dict[str, object] = {"device": f"{NODE}-gpu-0", "processes": processes}
+    return pb.FromAgent(processes=pb.Processes(**{**fields, **changed}))  # type: ignore[arg-type]
+
+
 def numbers(ranges: Sequence[pb.EpochRanges]) -> dict[str, list[tuple[int, int]]]:
     return {each.epoch: [(r.lo, r.hi) for r in each.ranges] for each in ranges}

@@ -140,6 +140,9 @@ class Conversation(RuleBasedStateMachine):
     def ledger(self, node: str, ledger: pb.Ledger, receipt: float) -> None:
         pass
 
+    def processes(self, node: str, told: pb.Processes) -> None:
+        pass
+
     def shed(self, node: str, reports: int) -> None:
         pass
 

@@ -20,6 +20,7 @@ from fallow_collector.ingest.session import (
     Fault,
     Greet,
     Import,
+    Listed,
     Record,
     Refusal,
     Refused,
@@ -44,6 +45,7 @@ from tests.collector.ingest.builders import (
     layout,
     layout_for,
     ledger,
+    listed,
     numbers,
     report,
     reports,
@@ -323,3 +325,22 @@ def test_a_ledger_that_cannot_be_is_refused_whole(talk: Talk, message: pb.FromAg
     assert isinstance(refused, Refused)
     assert refused.refusal == Refusal.MALFORMED
     assert detail in refused.detail
+
+
+def test_processes_of_a_device_are_heard_and_only_described_by_printable_words(talk: Talk) -> None:
+    odd = pb.Process(pid=1, command="a\nb", user="u\t", cgroup="/x\n", problem="\x07")
+    (heard,) = talk.say(listed(odd, problem="\x07"))
+    assert isinstance(heard, Listed)
+    assert heard.told.problem == "unprintable"
+    assert heard.told.processes[0] == pb.Process(pid=1, command="a b", user="u", cgroup="/x", problem="unprintable")
+
+
+@pytest.mark.parametrize(("message", "detail"), [
+    (listed(device=""), "device of processes is empty"),
+    (listed(*[pb.Process(pid=1)] * 257), "257 processes on device node-1-gpu-0, expected no more than 256"),
+])
+def test_processes_that_cannot_be_are_refused_whole(talk: Talk, message: pb.FromAgent, detail: str) -> None:
+    (refused,) = talk.say(message)
+    assert isinstance(refused, Refused)
+    assert (refused.refusal, detail in refused.detail) == (Refusal.MALFORMED, True)
+    assert taken(talk.say(reports(1))) == ([1], [1])
