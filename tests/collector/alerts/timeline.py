@@ -60,6 +60,10 @@ class KillableFile(AlertFile):
 
     killed = ""
 
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._connection.execute("PRAGMA synchronous = OFF")  # no power fails here, and ticks are many
+
     def write(self, changes: Changes, clock_s: float) -> None:
         if self.killed == "before":
             raise Killed
@@ -101,7 +105,6 @@ class Timeline:
     rules: Collection[Rule] = (rule("DeviceHot"), rule("NodeLost"))
     inhibitions: Collection[Inhibition] = ()
     settings: AlertsSettings = field(default_factory=lambda: AlertsSettings(receivers=(receiver(),)))
-    file_type: type[AlertFile] = KillableFile
     told: dict[str, list[Told]] = field(default_factory=lambda: defaultdict(list))
     ids: Callable[[], str] = field(default_factory=lambda: map(str, count(1)).__next__)
     down: set[str] = field(default_factory=set)
@@ -160,13 +163,14 @@ class Timeline:
             for name, told in self.told.items() for each in told
         ]
 
-    def start(self) -> None:
-        self.file = self.file_type(self.directory)
-        self.alerting = Alerting(self.rules, self.inhibitions, self.settings, self.file, self.now, self.ids)
+    def start(self, ago: float = 0.0) -> None:
+        self.file = KillableFile(self.directory)
+        self.alerting = Alerting(self.rules, self.inhibitions, self.settings, self.file, self.now - ago, self.ids)
 
-    def kill(self) -> None:
+    def kill(self, ago: float = 0.0) -> None:
+        """ago: how long before now it is started again."""
         self.file.close()
-        self.start()
+        self.start(ago)
 
     @property
     def wall(self) -> float:
