@@ -15,7 +15,7 @@ from uuid import uuid4
 import msgspec
 
 from fallow_collector.alerts.alert import Alert, State
-from fallow_collector.alerts.audience import Audience
+from fallow_collector.alerts.audience import Audience, Groups
 from fallow_collector.alerts.changes import Changes, DeadLetter, DeadMark, Table
 from fallow_collector.alerts.evaluation import Evaluation
 from fallow_collector.alerts.file import AlertFile, Kept
@@ -72,6 +72,8 @@ class Alerting:
         self._audience = Audience(settings.receivers, inhibitions, settings.group_by)
         self._silences = Silences(list(kept.silences.values()))
         self._inhibited: dict[str, list[str]] = {}
+        self._withheld: set[str] = set()
+        self._presents: dict[str, Groups] = {}  # by receiver, for as long as nothing changes
         self._dead = kept.dead
         self._knowledge = Knowledge(
             list(kept.told.values()), kept.outbox, kept.attempts,
@@ -92,10 +94,17 @@ class Alerting:
         self._alerts = stepped.alerts
         for fingerprint, alert in stepped.changed.items():
             self._note(Table.ALERTS, fingerprint, alert)
-        self._regroup()
+        if stepped.changed:
+            self._regroup()
         withheld = self._inhibited.keys() | self._silences.silenced_by(wall).keys()
+        if stepped.changed or withheld != self._withheld:
+            self._presents.clear()
+        self._withheld = withheld
         for receiver in self._told_receivers:
-            groups = self._audience.presents(receiver.name, self._alerts, withheld)
+            groups = self._presents.get(receiver.name)
+            if groups is None:
+                groups = self._audience.presents(receiver.name, self._alerts, withheld)
+                self._presents[receiver.name] = groups
             self._knowledge.plan(receiver.name, receiver.send_resolved, groups, self._alerts, now_s, wall)
         self._owed = self._knowledge.owed(withheld)
         self._forget(now_s, wall)

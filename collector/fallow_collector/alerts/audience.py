@@ -12,6 +12,8 @@ from fallow_collector.alerts.rule import Inhibition
 from fallow_collector.alerts.settings import ReceiverSettings
 
 GroupLabels = tuple[tuple[str, str], ...]
+Groups = dict[str, tuple[GroupLabels, Present]]
+"""By their key."""
 
 
 class Audience:
@@ -48,10 +50,8 @@ class Audience:
     def of(self, receiver: str) -> Collection[str]:
         return self._receivers[receiver].fingerprints
 
-    def presents(
-        self, receiver: str, alerts: Mapping[str, Alert], withheld: Collection[str]
-    ) -> dict[str, tuple[GroupLabels, Present]]:
-        """The groups of a receiver, by their key."""
+    def presents(self, receiver: str, alerts: Mapping[str, Alert], withheld: Collection[str]) -> Groups:
+        """The groups of a receiver."""
         members: dict[GroupLabels, tuple[list[str], list[str], list[str]]] = {}
         for key in self._receivers[receiver].fingerprints:
             state = alerts[key].state
@@ -61,8 +61,8 @@ class Audience:
             (kept_back if key in withheld else firing if state is State.FIRING else resolved).append(key)
         matchers = self._receivers[receiver].matchers
         return {
-            group_key(matchers, labels): (labels, Present(
-                frozenset(firing), frozenset(resolved), frozenset(kept_back)
-            ))
+            group_key(matchers, labels): (
+                labels, Present(frozenset(firing), frozenset(resolved), frozenset(kept_back))
+            )
             for labels, (firing, resolved, kept_back) in members.items()
         }

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 import msgspec
 
 from fallow_collector.alerts.alert import Alert
-from fallow_collector.alerts.audience import GroupLabels
+from fallow_collector.alerts.audience import Groups
 from fallow_collector.alerts.changes import Attempts, Note, Table
 from fallow_collector.alerts.compose import compose
 from fallow_collector.alerts.group import Sending, Told
@@ -40,11 +40,10 @@ class Knowledge:
         return owed.difference(withheld)
 
     def plan(
-        self, receiver: str, send_resolved: bool, groups: Mapping[str, tuple[GroupLabels, Present]],
-        alerts: Mapping[str, Alert], now_s: float, wall: float,
+        self, receiver: str, send_resolved: bool, groups: Groups, alerts: Mapping[str, Alert], now_s: float, wall: float
     ) -> None:
         """Put into the outbox what this receiver is to be told now. A group of which a notification is just being sent
-        waits for its end. groups: by their key."""
+        waits for its end."""
         known = self._told.setdefault(receiver, {})
         for key in groups.keys() | known.keys():
             labels, present = groups.get(key, ((), NOBODY))

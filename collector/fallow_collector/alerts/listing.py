@@ -2,22 +2,15 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Protocol
 
 from fallow_collector.alerts.address import shown
 from fallow_collector.alerts.alert import State
 from fallow_collector.alerts.alerting import Alerting
+from fallow_collector.alerts.attempted import Attempted
 from fallow_collector.alerts.settings import AlertsSettings
 from fallow_collector.alerts.silences import Silence
 from fallow_collector.answers.numbers import rfc3339
 from fallow_proto import alerts as api
-
-
-class Attempted(Protocol):
-    """How the attempts at one receiver go: its newest problem, empty if there is none, and when one was delivered."""
-
-    problem: str
-    delivered_at: float | None
 
 
 def alerts(alerting: Alerting, wall: float) -> list[api.Alert]:

@@ -4,13 +4,13 @@ import asyncio
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from fallow_collector.alerts import listing
+from fallow_collector.alerts.attempted import Attempted
 from fallow_collector.alerts.changes import Changes
 from fallow_collector.alerts.file import FILE, AlertFile
 from fallow_collector.alerts.measures import measures
@@ -20,12 +20,6 @@ from fallow_proto.alerts import SilenceWanted
 from tests.collector.alerts.timeline import Timeline, receiver
 
 DAY_S = 86400.0
-
-
-@dataclass
-class NeverTried:
-    problem: str = ""
-    delivered_at: float | None = None
 
 
 def ticked(line: Timeline, now: float) -> None:
@@ -205,7 +199,7 @@ def test_alerts_rules_receivers_and_silences_are_shown_as_they_are(tmp_path: Pat
     assert (alert.state, alert.active_since, alert.silenced_by) == ("firing", "2023-11-14T22:13:20.000Z", [silence.id])
     assert (silence.state, silence.matchers) == ("active", ['uuid="g0"'])
     assert [(each.name, each.firing) for each in listing.rules(line.alerting)] == [("DeviceHot", 1), ("NodeLost", 0)]
-    (shown,) = listing.receivers(line.alerting, settings, {"ops": NeverTried()})
+    (shown,) = listing.receivers(line.alerting, settings, {"ops": Attempted("ops", lambda: line.wall)})
     assert (shown.address, shown.waiting, shown.problem) == ("https://h.example:8443", 0, None)
     values = {(each.name, *each.labels.values()): each.value for each in measures(line.alerting, settings)}
     assert values["fallow_alerts", "firing", "warning"] == 1
