@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import repeat
 from typing import NamedTuple
 
@@ -45,7 +46,10 @@ class Unknown(Container[str]):
 
     def __contains__(self, fingerprint: object) -> bool:
         self.asked = True
-        return fingerprint in self.make()
+        try:
+            return fingerprint in self.make()
+        except ColumnError:
+            return True  # which rows these are is not known either
 
     def make(self) -> frozenset[str]:
         if self._made is None:
@@ -76,6 +80,7 @@ class Evaluator:
         self._unknown.clear()
         outcomes: dict[str, Outcome] = {}
         problems: dict[str, str] = {}
+        failed: set[str] = set()
         for over, compiled in self._rules.items():
             if over not in tables:
                 problems.update((rule.name, f"table {over!r} could not be made") for rule, _ in compiled)
@@ -88,9 +93,11 @@ class Evaluator:
                     outcomes[rule.name] = self._outcome(rows, rule, answer)
                 except ColumnError as error:
                     problems[rule.name] = str(error)
+                    failed.add(rule.name)
+        self._apart = failed
         for name in asked & self._unknown.keys():  # it will be asked again, and here is no event loop that waits
-            self._unknown[name].make()
-        self._apart = set(problems)
+            with suppress(ColumnError):
+                self._unknown[name].make()
         return Evaluation(outcomes, problems, time.perf_counter() - began)
 
     def close(self) -> None:

@@ -174,6 +174,19 @@ def test_a_column_of_an_annotation_that_cannot_be_made_is_the_problem_of_its_rul
     assert evaluation.problems.keys() == {"R"}
 
 
+def test_of_rows_that_cannot_be_named_nothing_is_said_to_be_over() -> None:
+    table = facts("device", {"uuid": "a"})
+
+    def column(name: str) -> pa.Array:
+        if name == "uuid":
+            raise OverflowError("too much")
+        return table.column(name)
+
+    evaluator = Evaluator([rule("R", HOT)])
+    for _ in range(2):  # made when it is asked, and from then on before
+        assert fingerprint(labels_of("R", "a")) in evaluator.run({"device": Facts(1, column)}).outcomes["R"].unknown
+
+
 def test_beyond_the_bound_rows_are_counted_and_neither_told_nor_said_to_be_over() -> None:
     table = facts("device", *({"uuid": str(number), "temperature_celsius": 90.0} for number in range(5)))
     found = Evaluator([rule("R", HOT)], most_alerts=3).run({"device": table}).outcomes["R"]
