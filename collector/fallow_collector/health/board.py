@@ -66,12 +66,11 @@ class Board:
         self._boots = Boots(state.load_boots())
         self._recovery = Recovery()
         self._power = Power()
-        self._kept = Kept()
         self._strange: list[ConditionRow] = []  # in the state, of devices or rules that there are not any more
         self._doubted: frozenset[int] = frozenset()
         self._weighed = -inf
         self._ward.take(state.events_since(now_ms - DAY_MS, KINDS, RESUMED))
-        self._resume(state.load_conditions())
+        self._kept = Kept(self._resumed(state.load_conditions()))
 
     def take(self, rows: Iterable[EventRow]) -> None:
         """Events, as they come."""
@@ -134,7 +133,7 @@ class Board:
         return InForce([one for _, one in self._ward.open() if one.mode is Mode.ENFORCE], holding)
 
     def tally(self, wall: float) -> Tally:
-        """How much is wrong in the whole fleet. wall: unix seconds. About 3 ms at 80,000 devices."""
+        """How much is wrong in the whole fleet. wall: unix seconds. About 10 ms at 80,000 devices."""
         return tally(
             (one for _, one in self._ward.open()),
             self._conditions.counts(round(wall * 1000), self._fleet.alive), len(self._doubted),
@@ -168,7 +167,7 @@ class Board:
         since_ms = self._conditions.standing()[place.rule]
         return row is not None and row != place.row and row < len(since_ms) and since_ms[row] > 0
 
-    def _resume(self, rows: Iterable[ConditionRow]) -> None:
+    def _resumed(self, rows: Iterable[ConditionRow]) -> Iterator[Place]:
         """Conditions that stood before a restart."""
         asking = {rule.name for rule in self._rules.value if rule.column == "recovery_action"}
         known = self._conditions.standing()
@@ -178,9 +177,9 @@ class Board:
                 self._strange.append(row)
                 continue
             self._conditions.resume(row.rule, at, row.since_ms)
-            self._kept.take(Place(row.rule, at, row.since_ms))
             if row.rule in asking:
                 self._recovery.resume(at, row.since_ms)
+            yield Place(row.rule, at, row.since_ms)
 
     def _facts(self, reasons: NDArray[np.uint64], now: float, wall: float) -> Facts:
         fleet, count = self._fleet, len(reasons)

@@ -141,7 +141,9 @@ class Conditions:
             rule_of = self._rule_of[name] = np.full(count, -1, dtype=np.int64)
             for position, rule in enumerate(self._rules):
                 if rule.name == name:
-                    asked = (rule_of < 0) & _of_models(rule, facts)
+                    asked = rule_of < 0
+                    if rule.models:
+                        asked &= _of_models(rule, facts)
                     rule_of[asked] = position
                     self._ask(position, clock, asked, facts, rates, now_ms)
 
@@ -187,11 +189,11 @@ class Conditions:
     def counts(self, now_ms: int, alive: Bools) -> Iterator[tuple[ValueRule, int]]:
         """Of how many rows each rule holds for as long as it wants."""
         for position, rule in enumerate(self._rules):
-            since_ms = self._clocks[rule.name].since_ms
             rule_of = self._rule_of.get(rule.name, np.zeros(0, dtype=np.int64))
-            count = min(len(since_ms), len(rule_of))
-            holds = (since_ms[:count] > 0) & (now_ms - since_ms[:count] >= rule.for_s * 1000)
-            yield rule, int(np.count_nonzero(holds & (rule_of[:count] == position) & alive[:count]))
+            since_ms = self._clocks[rule.name].since_ms[: len(rule_of)]
+            rows = np.flatnonzero(since_ms)  # few of many
+            holds = alive[rows] & (rule_of[rows] == position) & (now_ms - since_ms[rows] >= rule.for_s * 1000)
+            yield rule, int(np.count_nonzero(holds))
 
     def resume(self, name: str, row: int, since_ms: int) -> None:
         """It held before a restart, since then; whether it still does, the next readings say."""

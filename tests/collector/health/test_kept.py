@@ -35,8 +35,7 @@ def test_what_could_not_be_kept_comes_again_also_when_it_is_over_by_then() -> No
 
 
 def test_what_stands_of_a_device_that_was_retired_is_over() -> None:
-    kept = Kept()
-    kept.take(Place("hot", 1, 7))
+    kept = Kept([Place("hot", 1, 7)])
     dead = ALIVE.copy()
     dead[1] = False
     assert kept.changes(standing(2), dead) == [Place("hot", 0, 7), Place("hot", 1, 0)]
