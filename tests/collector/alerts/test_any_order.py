@@ -113,7 +113,9 @@ async def play(line: Timeline, before: set[int], after: set[int], unlogged: set[
             try:
                 await line.tick()
             except Killed:
-                line.kill(ago=0.0 if now in after else 1.0)  # so that no tick of the clock is lost
+                line.now = now if now in after else now - 1  # so that no tick of the clock is lost
+                line.kill()
+                line.now = now
         if now in unlogged:
             line.unlogged.add("ops")
         await line.tick()

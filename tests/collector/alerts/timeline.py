@@ -163,14 +163,13 @@ class Timeline:
             for name, told in self.told.items() for each in told
         ]
 
-    def start(self, ago: float = 0.0) -> None:
+    def start(self) -> None:
         self.file = KillableFile(self.directory)
-        self.alerting = Alerting(self.rules, self.inhibitions, self.settings, self.file, self.now - ago, self.ids)
+        self.alerting = Alerting(self.rules, self.inhibitions, self.settings, self.file, self.now, self.ids)
 
-    def kill(self, ago: float = 0.0) -> None:
-        """ago: how long before now it is started again."""
+    def kill(self) -> None:
         self.file.close()
-        self.start(ago)
+        self.start()
 
     @property
     def wall(self) -> float:
