@@ -4,6 +4,7 @@ import os
 import struct
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import files
 from pathlib import Path
@@ -16,13 +17,19 @@ _SOURCE = Path(__file__).with_name("libnvidia-ml.c")
 _TALLY = struct.Struct("56sQ")  # struct tally of scenario.h
 
 
-def build(folder: Path) -> Path:
-    """Compile the library into `folder`, which then belongs into LD_LIBRARY_PATH. Raises CalledProcessError."""
+def build(folder: Path, without: Sequence[str] = ()) -> Path:
+    """Compile the library into `folder`, which then belongs into LD_LIBRARY_PATH. Raises CalledProcessError.
+
+    without: functions that it does not have, as one older than they are.
+    """
+    hidden = folder / "hidden"
+    hidden.write_text(f"{{ local: {''.join(f'{name}; ' for name in ('_', *without))}}};\n")
     header = next(Path(str(file.locate())) for file in files("nvidia-nvml-dev") or () if file.name == "nvml.h")
     subprocess.run(
         [
             "cc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-fPIC", "-shared",
             "-isystem", str(header.parent), f"-Wl,-soname,{LIBRARY}",
+            f"-Wl,--version-script,{hidden}",
             "-o", str(folder / LIBRARY), str(_SOURCE), "-lpthread",
         ],
         check=True,
@@ -36,6 +43,8 @@ class Simulator:
     def __init__(self, library_folder: Path, scenario_path: Path) -> None:
         self._path = scenario_path
         self._calls_path = Path(f"{scenario_path}.calls")
+        self.energy_log = Path(f"{scenario_path}.energy")
+        """Each value of the energy counters that was given out, once `note_energy` was called: "UUID MILLIJOULES"."""
         self.environment = {
             "LD_LIBRARY_PATH": str(library_folder),
             "FALLOW_NVML_SCENARIO": str(scenario_path),
@@ -60,6 +69,10 @@ class Simulator:
     def happen(self, *events: Event) -> None:
         """The driver tells these now."""
         self.play(replace(self.scenario, events=self.scenario.events + events))
+
+    def note_energy(self) -> None:
+        """Processes that are started from now on note the energy that they are told, and are told no value twice."""
+        self.environment["FALLOW_NVML_ENERGY_LOG"] = str(self.energy_log)
 
     def calls(self) -> dict[str, int]:
         """Calls by function of all processes since the scenario's path was first used."""

@@ -10,7 +10,7 @@ from fallow_proto.metrics import Group
 from fallow_proto.v1.telemetry_pb2 import Reason
 from tests.agent.readers.nvidia.remote import RemoteReader
 from tests.simulators.nvml.scenario import NOT_AT_FIRST, NOT_OF_H100, Hang, Process, Scenario, h100
-from tests.simulators.nvml.simulator import Simulator
+from tests.simulators.nvml.simulator import Simulator, build
 
 pytestmark = pytest.mark.server("cc")
 
@@ -167,3 +167,33 @@ def test_a_driver_that_is_unloaded_under_the_reader_is_no_fault_of_a_device(
     nvml.play(replace(nvml.scenario, faults={"*": DRIVER_NOT_LOADED}))
     with pytest.raises(ReaderError, match="not loaded"):
         reader.read(Group.FAST)
+
+
+NEWER_THAN_2020 = (
+    "nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetTemperatureV", "nvmlDeviceGetMarginTemperature",
+    "nvmlDeviceGetGpuFabricInfoV", "nvmlDeviceGetUnrepairableMemoryFlag_v1", "nvmlDeviceGetSramEccErrorStatus",
+    "nvmlGpmQueryDeviceSupport", "nvmlDeviceGetMPSComputeRunningProcesses_v3", "nvmlSystemEventSetCreate",
+)
+
+
+def test_a_library_without_the_newer_functions_is_read_for_all_that_it_has(
+    nvml: Simulator, tmp_path: Path, sysfs: Path
+) -> None:
+    folder = tmp_path / "older"
+    folder.mkdir()
+    older = build(folder, without=NEWER_THAN_2020)
+    nvml.play(Scenario((replace(h100(0), raw={"field.308": None}),)))
+    reader = RemoteReader({**nvml.environment, "LD_LIBRARY_PATH": str(older)}, sysfs)
+    try:
+        (device,) = reader.open()
+        given = {name for group in Group for name in reader.read(group)[0].values}
+    finally:
+        reader.stop()
+    assert device.unsupported == NOT_OF_H100 | {
+        "memory_usage_bytes", "memory_limit_bytes", "temperature_margin_celsius", "compute_active_ratio",
+        "memory_unrepairable", "sram_threshold_exceeded", "fabric_state", "fabric_health_mask", "fabric_health",
+        "fabric_bandwidth_degraded", "fabric_route_unhealthy", "fabric_route_recovering", "fabric_access_recovering",
+        "fabric_misconfigured",
+    }
+    assert {"temperature_celsius", "utilization_ratio", "processes", "power_watts"} <= given
+    assert given.isdisjoint(device.unsupported)
