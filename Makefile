@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WORKERS ?= 6
 
 .PHONY: setup demo test check lint types imports bench lock proto clean
 
@@ -19,8 +20,9 @@ $(STAMP): pyproject.toml requirements/dev.lock
 demo: setup
 	$(BIN)/python deploy/demo.py
 
+# Most of a test's time is waiting for real processes. One test: make test PYTEST="-n0 -k words"
 test: setup
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST)
 
 check: lint types imports test
 

@@ -21,6 +21,21 @@ DEBIAN_PACKAGE = {
     "ip": "iproute2",
 }
 
+LONGEST = (
+    "e2e/test_path.py", "collector/stores/embedded/test_crash.py", "e2e/test_slurm.py", "e2e/race/test_race.py",
+    "collector/idle/test_properties.py", "e2e/test_demo.py", "collector/test_app.py", "e2e/test_watch_and_replay.py",
+    "agent/test_cli.py", "agent/test_app.py", "client/test_cli.py", "client/test_dispatch_commands.py",
+    "e2e/test_dispatch.py", "e2e/test_slurm_prolog.py", "e2e/test_ascend.py", "e2e/test_partitions.py",
+)
+"""Files that take more than 20 s, most of it waiting for processes; the longest first."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of parallel workers each takes the next file: the long ones first, or the last worker would wait on one alone."""
+    if hasattr(config, "workerinput"):
+        rank = {Path(__file__).parent / file: number for number, file in enumerate(LONGEST)}
+        items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
 
 def _missing(what: str, remedy: str) -> None:
     if IN_CI:
