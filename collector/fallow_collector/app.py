@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from fallow_collector.alerted import Alerted, Watched
 from fallow_collector.answers.cordons import Cordons
 from fallow_collector.answers.fit import Fitter
 from fallow_collector.answers.kubernetes import Extender
@@ -28,7 +29,7 @@ from fallow_collector.journal import Journal
 from fallow_collector.keep import Keeper
 from fallow_collector.leases import LeaseFile
 from fallow_collector.ledgers.imports import Imports
-from fallow_collector.made import make_store, read_tls, rules_of, terms_of
+from fallow_collector.made import alert_rules_of, make_store, read_tls, rules_of, terms_of
 from fallow_collector.own import Own
 from fallow_collector.phases import PhaseLog
 from fallow_collector.pipeline import FLUSH_S, Pipeline
@@ -91,7 +92,7 @@ class Collector:
         try:
             for name, step in (
                 ("state", self._start_state), ("pipeline", self._start_pipeline), ("writer", self._start_writer),
-                ("grpc", self._start_grpc), ("http", self._start_http),
+                ("grpc", self._start_grpc), ("alerts", self._start_alerts), ("http", self._start_http),
             ):
                 log.debug("starting step=%s", name)
                 await step()
@@ -130,7 +131,7 @@ class Collector:
     # --- steps ---
 
     async def _start_state(self) -> None:
-        rules = rules_of(self._settings)
+        rules, self._alert_rules = rules_of(self._settings), alert_rules_of(self._settings)
         self._state = await asyncio.to_thread(State, Path(self._settings.state.dir))
         self._stops.append(("state file", self._close_state))
         keeper = Keeper(self._state, self._fleet, self._engine)
@@ -228,6 +229,15 @@ class Collector:
             await asyncio.sleep(FLUSH_S)
         self._pipeline.streams.close_all("the collector is stopping")
         await self._server.stop(1.0)
+
+    async def _start_alerts(self) -> None:
+        self._alerted = Alerted(self._settings, self._version, self._alert_rules, Watched(
+            self._fleet, self._engine, self._view, self._health, self._imports, self._pipeline, self._writer,
+            self._store, self._journal, self._own,
+        ))
+        await self._alerted.start()
+        self._stops.append(("alerts", self._alerted.stop))
+        self._own.alerts = self._alerted.measures
 
     async def _start_http(self) -> None:
         settings = self._settings

@@ -1,7 +1,7 @@
 """What the collector says of itself: whether it can do its work, and its own numbers."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from fallow_collector.fleet.fleet import Fleet
@@ -29,6 +29,7 @@ class Own:
         self._journal = journal
         self.state_problem = ""  # why the state file cannot be written now
         self.listener_problem = "not listening yet"
+        self.alerts: Callable[[], Iterable[Measure]] = tuple  # what alerts say of themselves
         self.health: Board | None = None  # until the state is open
 
     def readiness(self) -> list[str]:
@@ -40,6 +41,7 @@ class Own:
         yield from self._of_ingest()
         if self.health is not None:
             yield from _of_health(self.health)
+        yield from self.alerts()
         yield from self._of_writer()
         if not self._writer.opened:
             return

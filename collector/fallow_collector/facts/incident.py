@@ -28,21 +28,22 @@ def incidents(fleet: Fleet, in_force: InForce, site: str, wall: float, wanted: C
     """site: of an incident whose node is not known. wall: unix seconds."""
     opened = merged(in_force.incidents)
     length = len(opened) + sum(len(one.rows) for one in in_force.holding)
-    # A row's uuid never changes, nor does a node's name.
-    names = [node.name for node in fleet.nodes]
-    sites = {node.name: node.site for node in fleet.nodes}
-    owner = fleet.owner[: fleet.count].copy()
-    identities = fleet.identities
+    who = {
+        row: (fleet.identities[row].uuid, fleet.nodes[fleet.owner[row]].name)
+        for one in in_force.holding for row in one.rows.tolist()
+    }
+    sites = {
+        node.name: node.site for name in {*(node for _, node in who.values()), *(one.node for one in opened)}
+        if (node := fleet.node(name)) is not None
+    }
 
     @cache
     def every() -> Sequence[Incident]:
-        return [*opened, *in_force.conditions(
-            lambda row: identities[row].uuid, lambda row: names[owner[row]] if owner[row] >= 0 else "", wall
-        )]
+        return [*opened, *in_force.conditions(lambda row: who[row][0], lambda row: who[row][1], wall)]
 
     def column(name: str) -> Column:
         if name == "site":
-            return lambda: pa.array([sites.get(one.node, site) or site for one in every()], pa.string())
+            return lambda: pa.array([sites.get(one.node) or site for one in every()], pa.string())
         if name == "open_s":
             return lambda: pa.array([max(0.0, wall - one.since_ms / 1000) for one in every()], pa.float64())
         of, kind = _OF[name], pa.float64() if name == "count" else pa.string()

@@ -1,7 +1,7 @@
 """All tables at a moment, in one go."""
 
 import logging
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -58,7 +58,12 @@ class Taker:
         self._groups = Groups(sources.fleet)
 
     def take(self, wanted: Wanted) -> Tables:
-        """The tables and columns that are wanted, as things are now. Call it regularly: `group` remembers minutes."""
+        """All that is wanted at once."""
+        return dict(self.each(wanted))
+
+    def each(self, wanted: Wanted) -> Iterator[tuple[str, Facts]]:
+        """Name and facts of one table after the other, with the columns that are wanted. The loop may do something else
+        between two of them: each is whole in itself. Take all regularly: `group` remembers minutes."""
         fleet, engine, view = self._from.fleet, self._from.engine, self._from.view
         snapshot = view.now()
         found = figures(fleet, engine, snapshot, np.flatnonzero(snapshot.counted), ())
@@ -77,7 +82,10 @@ class Taker:
             ),
             "collector": lambda columns: collector(self._itself(snapshot, beside, found), columns),
         }
-        return {table: facts for table, columns in wanted.items() if (facts := self._made(table, made[table], columns))}
+        for table, columns in wanted.items():
+            facts = self._made(table, made[table], columns)
+            if facts is not None:
+                yield table, facts
 
     def _itself(self, snapshot: Snapshot, beside: Beside, found: Figures) -> Itself:
         oldest = min(beside.unacknowledged.values(), default=snapshot.now)
