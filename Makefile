@@ -1,4 +1,4 @@
-# The words are the commands: setup demo test check bench
+# The words are the commands: setup demo test faults check bench
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 6
 
-.PHONY: setup demo test check lint types imports bench lock proto clean
+.PHONY: setup demo test faults check lint types imports bench lock proto clean
 
 setup: $(STAMP)
 
@@ -23,6 +23,11 @@ demo: setup
 # Most of a test's time is waiting for real processes. One test: make test PYTEST="-n0 -k words"
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST)
+
+# The long form of tests/faults: thousands of kills and cuts, an hour or more; prints what was made, stored and lost.
+faults: setup
+	@table=$$(mktemp); FALLOW_FAULTS=long FALLOW_FAULTS_TABLE=$$table $(BIN)/python -m pytest tests/faults $(PYTEST); status=$$?; \
+	  $(BIN)/python -m tests.faults.table $$table; rm -f $$table; exit $$status
 
 check: lint types imports test
 

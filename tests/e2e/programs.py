@@ -57,6 +57,10 @@ class Program:
         assert self._process is not None, f"{self.name} does not run"
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

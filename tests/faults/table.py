@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.faults.audit import Verdict
+
 FILE = "FALLOW_FAULTS_TABLE"
 LONG = os.environ.get("FALLOW_FAULTS", "") == "long"
 
@@ -27,6 +29,16 @@ class Row(NamedTuple):
 def cycles(short: int, long: int) -> int:
     """How often a fault is made to happen: `long` under `make faults`."""
     return long if LONG else short
+
+
+def row_of(fault: str, cycles: int, found: Iterable[Verdict], recovery_s: float | None = None) -> Row:
+    """One row of what the audits of all nodes found."""
+    found = list(found)
+    return Row(
+        fault, cycles, made=sum(each.made for each in found), stored=sum(each.stored for each in found),
+        lost=sum(len(each.lost) for each in found), doubled=sum(len(each.doubled) for each in found),
+        recovery_s=recovery_s,
+    )
 
 
 def record(row: Row) -> None:

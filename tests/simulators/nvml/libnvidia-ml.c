@@ -3,7 +3,8 @@
  *
  * The scenario file that FALLOW_NVML_SCENARIO names says what each function answers (scenario.py writes it). It is
  * read again whenever it was replaced, under a running process. A value that the scenario does not hold is
- * NVML_ERROR_NOT_SUPPORTED, as on a real board. Beside it, <scenario>.calls counts the calls of all processes.
+ * NVML_ERROR_NOT_SUPPORTED, as on a real board. Beside it, <scenario>.calls counts the calls of all processes. Into the
+ * file that FALLOW_NVML_ENERGY_LOG names each energy value that is given out is noted, and none is given out twice.
  *
  *   [library]                          [device]                       one section a device, in order of index
  *   driver_version=580.95.05           uuid=GPU-…                     and the keys asked for below
@@ -310,7 +311,24 @@ static unsigned long long energy(const struct section *section)
     return since ? base + (unsigned long long)(power * (monotonic() - atof(since))) : base;
 }
 
-static nvmlReturn_t field(const struct section *section, nvmlFieldValue_t *out)
+/* One write to a file opened for appending: a process that is killed has noted a value whole, or not at all. Noted
+ * before it is given out, so that nobody has a value that the note lacks. */
+static unsigned long long noted_energy(nvmlDevice_t handle, unsigned long long value)
+{
+    const char *path = getenv("FALLOW_NVML_ENERGY_LOG");
+    if (!path)
+        return value;
+    handle->energy = value > handle->energy ? value : handle->energy + 1;
+    char line[128];
+    int length = snprintf(line, sizeof line, "%s %llu\n", handle->uuid, handle->energy);
+    int file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (file < 0 || write(file, line, length) != length)
+        abort(); /* a test that cannot be audited */
+    close(file);
+    return handle->energy;
+}
+
+static nvmlReturn_t field(nvmlDevice_t handle, const struct section *section, nvmlFieldValue_t *out)
 {
     char key[64], type[16] = "", value[48] = "";
     snprintf(key, sizeof key, out->scopeId ? "field.%u.%u" : "field.%u", out->fieldId, out->scopeId);
@@ -330,7 +348,8 @@ static nvmlReturn_t field(const struct section *section, nvmlFieldValue_t *out)
         out->value.uiVal = strtoul(value, NULL, 10);
     } else {
         out->valueType = NVML_VALUE_TYPE_UNSIGNED_LONG_LONG;
-        out->value.ullVal = strcmp(type, "energy") == 0 ? energy(section) : strtoull(value, NULL, 10);
+        bool is_energy = strcmp(type, "energy") == 0;
+        out->value.ullVal = is_energy ? noted_energy(handle, energy(section)) : strtoull(value, NULL, 10);
     }
     return NVML_SUCCESS;
 }
@@ -338,7 +357,7 @@ static nvmlReturn_t field(const struct section *section, nvmlFieldValue_t *out)
 nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t handle, unsigned long long *out)
 {
     ENTER(handle);
-    *out = energy(section);
+    *out = noted_energy(handle, energy(section));
     return NVML_SUCCESS;
 }
 
@@ -348,7 +367,7 @@ nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t handle, int size, nvmlFieldVa
     for (int i = 0; i < size; i++) {
         memset(&values[i].value, 0xAA, sizeof values[i].value); /* nvml.h: undefined unless it is a success */
         values[i].timestamp = (long long)time(NULL) * 1000000;
-        values[i].nvmlReturn = field(section, &values[i]);
+        values[i].nvmlReturn = field(handle, section, &values[i]);
     }
     return NVML_SUCCESS;
 }

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <nvml.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@ enum { DEVICES = 64, INSTANCES = 64, PER_BOARD = 7, PAIRS = 512, FUNCTIONS = 128
 
 struct pair { char *key, *value; };
 struct section { struct pair pairs[PAIRS]; int count; };
-struct nvmlDevice_st { char uuid[NVML_DEVICE_UUID_V2_BUFFER_SIZE]; };
+struct nvmlDevice_st { char uuid[NVML_DEVICE_UUID_V2_BUFFER_SIZE]; unsigned long long energy; };
 struct tally { char function[56]; unsigned long long calls; };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;

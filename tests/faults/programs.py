@@ -1,0 +1,126 @@
+"""A scene of the fault suite: a real collector, and nodes with a real agent each on a simulated driver that notes every
+reading. They are killed, paused and restarted; at the end what was owed is audited against what is stored."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from math import isnan
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from fallow_client.client import Client
+from tests.e2e.programs import Agent, Collector, Program, until
+from tests.faults.audit import ENERGY, Verdict, audit, given_out, in_spool, in_store
+from tests.simulators.nvml.scenario import Scenario, h100
+from tests.simulators.nvml.simulator import Simulator
+
+QUICK = ("interval_s = 0.1", 'readers.enabled = ["nvidia"]')
+
+
+class Node:
+    """An agent with one board and a spool of its own. End it by what is here, or `owed` lacks something."""
+
+    def __init__(
+        self, folder: Path, library: Path, number: int, collector: str, pace: Sequence[str], under: Sequence[str] = ()
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.name = f"n{number}"
+        self.board = h100(number).uuid
+        self.spool = folder / "agent"
+        self.driver = Simulator(library, folder / "scenario")
+        self.driver.note_energy()
+        self.driver.play(Scenario((replace(h100(number), energy_since_s=time.monotonic()),)))
+        environment = {**self.driver.environment, "FALLOW_AGENT_NODE": self.name}
+        self.agent = Agent(folder, collector, *pace, more_environment=environment)
+        self.agent.under = tuple(under)
+        self.owed: set[int] = set()
+        """Readings that were in the spool when an agent ended."""
+
+    def made(self) -> list[int]:
+        """Every reading until now, in order: values of the energy counter, millijoules."""
+        return given_out(self.driver.energy_log, self.board) if self.driver.energy_log.exists() else []
+
+    def wait_for_readings(self, more: int) -> None:
+        enough = len(self.made()) + more
+        until(lambda: len(self.made()) >= enough, f"the agent of {self.name} makes {more} readings more")
+
+    def start(self) -> None:
+        self.agent.start()
+
+    def kill(self) -> None:
+        self.agent.kill()
+        self.note_owed()
+
+    def stop(self) -> None:
+        """SIGTERM: what it read is in its spool then, or acknowledged."""
+        assert self.agent.stop() == 0, self.agent.tail()
+        self.note_owed()
+
+    def note_owed(self) -> None:
+        """What the spool of the agent holds that has just ended."""
+        if (self.spool / "spool.sqlite").exists():
+            self.owed |= set(in_spool(self.spool, self.board))
+
+
+class Scene:
+    """As a context manager it starts all programs, and ends them whatever happens."""
+
+    def __init__(
+        self, folder: Path, library: Path, *settings: str, nodes: int = 1, pace: Sequence[str] = QUICK,
+        address: str = "",
+    ) -> None:
+        """library: folder of the simulated NVML. settings: lines of collector.toml. pace: lines of agent.toml. address:
+        where agents look for the collector, when that is not the collector itself (a proxy's)."""
+        self.collector = Collector(folder, *settings)
+        self.store = folder / "collector" / "store"
+        to = address or self.collector.grpc
+        self.nodes = [Node(folder / f"n{number}", library, number, to, pace) for number in range(nodes)]
+
+    @property
+    def node(self) -> Node:
+        """The only one."""
+        [node] = self.nodes
+        return node
+
+    @property
+    def programs(self) -> list[Program]:
+        return [*(node.agent for node in self.nodes), self.collector]
+
+    def __enter__(self) -> Self:
+        self.collector.start()
+        for node in self.nodes:
+            node.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for program in self.programs:
+            if program.is_running:
+                program.kill()
+            if error is not None:
+                print(f"--- {program.log}\n{program.tail()}")
+
+    def settle(self) -> None:
+        """The store gets all that is owed; then all programs end. Fails if it does not get it."""
+        for node in self.nodes:
+            if not node.agent.is_running:
+                node.start()
+            node.wait_for_readings(3)  # before that it may not even know how to stop
+            node.stop()
+            node.start()
+        for node in self.nodes:
+            until(lambda node=node: node.owed <= self.shown(node), f"all that {node.name} owes is stored")  # type: ignore[misc]
+            node.agent.kill()
+        assert self.collector.stop() == 0, self.collector.tail()
+
+    def shown(self, node: Node) -> set[int]:
+        """The readings of a node in the history that the collector shows."""
+        with Client(self.collector.url) as client:
+            rows = client.history(node.board, [ENERGY], start="-7d").rows
+        return {round(joules * 1000) for _, joules in rows if joules is not None and not isnan(joules)}
+
+    def verdicts(self) -> list[Verdict]:
+        """Of each node; after `settle`."""
+        return [audit(node.made(), in_store(self.store, node.board), node.owed) for node in self.nodes]
