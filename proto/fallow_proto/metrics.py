@@ -35,6 +35,14 @@ class Fold(StrEnum):
     MIN = "min"
 
 
+class Bearer(StrEnum):
+    """What kind of device can have it."""
+
+    ACCELERATOR = "accelerator"
+    HOST = "host"
+    ANY = "any"
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     name: str
@@ -45,10 +53,12 @@ class Metric:
     low: float = 0.0
     high: float = inf
     otel: str = ""
+    bearer: Bearer = Bearer.ACCELERATOR
 
 
 _TIB = 2.0**40
 _COUNTER = Kind.COUNTER
+_ANY, _HOST = Bearer.ANY, Bearer.HOST
 _COUNTED = 1e12
 """No device outlives so many errors: drivers give 1.4e14, 9.2e18 and the like for "not available"."""
 
@@ -57,7 +67,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "utilization_ratio",
         "Share of the last sampling period in which any work ran; says nothing of how much. Of a host: busy CPU time.",
-        fold=Fold.MAX, high=1.0, otel="hw.gpu.utilization",
+        fold=Fold.MAX, high=1.0, otel="hw.gpu.utilization", bearer=_ANY,
     ),
     Metric(
         "compute_active_ratio", "Share of cycles in which compute units had work, averaged over the units.",
@@ -71,8 +81,9 @@ METRICS: tuple[Metric, ...] = (
     # Holding
     Metric(
         "memory_usage_bytes", "Memory in use.", fold=Fold.MAX, high=64 * _TIB, otel="hw.gpu.memory.usage",
+        bearer=_ANY,
     ),
-    Metric("memory_limit_bytes", "Memory there is.", high=64 * _TIB, otel="hw.gpu.memory.limit"),
+    Metric("memory_limit_bytes", "Memory there is.", high=64 * _TIB, otel="hw.gpu.memory.limit", bearer=_ANY),
     Metric(
         "processes", "Processes that use the device, as its driver counts them.", fold=Fold.MAX, high=1e6,
     ),
@@ -86,11 +97,13 @@ METRICS: tuple[Metric, ...] = (
         kind=_COUNTER, group=Group.MEDIUM,
     ),
     # Power and heat
-    Metric("power_watts", "Power drawn now.", fold=Fold.MAX, high=20_000.0, otel="hw.power"),
-    Metric("energy_joules_total", "Energy used since the driver was loaded.", kind=_COUNTER, otel="hw.energy"),
+    Metric("power_watts", "Power drawn now.", fold=Fold.MAX, high=20_000.0, otel="hw.power", bearer=_ANY),
+    Metric(
+        "energy_joules_total", "Energy used since the driver was loaded.", kind=_COUNTER, otel="hw.energy", bearer=_ANY,
+    ),
     Metric(
         "temperature_celsius", "Temperature of the chip.", fold=Fold.MAX, low=-50.0, high=200.0,
-        otel="hw.temperature",
+        otel="hw.temperature", bearer=_ANY,
     ),
     Metric(
         "memory_temperature_celsius", "Temperature of its memory.", fold=Fold.MAX, low=-50.0, high=200.0,
@@ -264,93 +277,93 @@ METRICS: tuple[Metric, ...] = (
         group=Group.SLOW, fold=Fold.MAX, high=1.0, otel="hw.errors",
     ),
     # A host's CPUs
-    Metric("cpu_cores", "Logical CPUs of the host.", high=65_536.0, otel="system.cpu.logical.count"),
+    Metric("cpu_cores", "Logical CPUs of the host.", high=65_536.0, otel="system.cpu.logical.count", bearer=_HOST),
     Metric(
         "cpu_busy_cores", "CPUs that were busy or stolen, Fallow's own share left out.",
-        fold=Fold.MAX, high=65_536.0,
+        fold=Fold.MAX, high=65_536.0, bearer=_HOST,
     ),
     Metric(
         "cpu_pressure_ratio", "Share of the last minute in which some task waited for a CPU (PSI some avg60).",
-        fold=Fold.MAX, high=1.0,
+        fold=Fold.MAX, high=1.0, bearer=_HOST,
     ),
     Metric(
         "memory_available_bytes", "Memory that new work could take without swapping (MemAvailable).",
-        fold=Fold.MIN, high=64 * _TIB, otel="system.memory.usage",
+        fold=Fold.MIN, high=64 * _TIB, otel="system.memory.usage", bearer=_HOST,
     ),
     Metric(
         "job_processes", "Processes in the control groups of job schedulers and virtual machines "
         "(slurm, kubepods, machine.slice).",
-        fold=Fold.MAX, high=1e7,
+        fold=Fold.MAX, high=1e7, bearer=_HOST,
     ),
     # What ails a host
     Metric(
         "rdma_ports", "InfiniBand and RoCE ports that were active since its reader started.",
-        group=Group.MEDIUM, high=4_096.0,
+        group=Group.MEDIUM, high=4_096.0, bearer=_HOST,
     ),
     Metric(
         "rdma_ports_down", "Of these, the ones that are not active now.",
-        group=Group.MEDIUM, fold=Fold.MAX, high=4_096.0, otel="hw.network.up",
+        group=Group.MEDIUM, fold=Fold.MAX, high=4_096.0, otel="hw.network.up", bearer=_HOST,
     ),
     Metric(
         "rdma_ports_slow", "Active InfiniBand and RoCE ports that are slower than they were since its reader started.",
-        group=Group.MEDIUM, fold=Fold.MAX, high=4_096.0,
+        group=Group.MEDIUM, fold=Fold.MAX, high=4_096.0, bearer=_HOST,
     ),
     Metric(
         "rdma_port_rate_bytes_per_second", "Speed of the slowest of the active InfiniBand and RoCE ports.",
-        group=Group.MEDIUM, fold=Fold.MIN, high=1e14, otel="hw.network.bandwidth.limit",
+        group=Group.MEDIUM, fold=Fold.MIN, high=1e14, otel="hw.network.bandwidth.limit", bearer=_HOST,
     ),
     Metric(
         "oom_kills_total", "Processes that the kernel killed since boot because memory ran out.",
-        kind=_COUNTER, group=Group.MEDIUM, high=_COUNTED,
+        kind=_COUNTER, group=Group.MEDIUM, high=_COUNTED, bearer=_HOST,
     ),
     Metric(
         "rdma_port_errors_total", "Errors that InfiniBand and RoCE ports counted, all together: symbols, packets "
         "received broken, link integrity, overrun buffers.",
-        kind=_COUNTER, group=Group.SLOW, high=_COUNTED, otel="hw.errors",
+        kind=_COUNTER, group=Group.SLOW, high=_COUNTED, otel="hw.errors", bearer=_HOST,
     ),
     Metric(
         "rdma_link_downs_total", "Times that links of InfiniBand and RoCE ports went down, all together.",
-        kind=_COUNTER, group=Group.SLOW, high=_COUNTED, otel="hw.errors",
+        kind=_COUNTER, group=Group.SLOW, high=_COUNTED, otel="hw.errors", bearer=_HOST,
     ),
     Metric(
         "rdma_receive_bytes_total", "Bytes received by InfiniBand and RoCE ports, all together.",
-        kind=_COUNTER, group=Group.SLOW, otel="hw.network.io",
+        kind=_COUNTER, group=Group.SLOW, otel="hw.network.io", bearer=_HOST,
     ),
     Metric(
         "rdma_transmit_bytes_total", "Bytes sent by InfiniBand and RoCE ports, all together.",
-        kind=_COUNTER, group=Group.SLOW, otel="hw.network.io",
+        kind=_COUNTER, group=Group.SLOW, otel="hw.network.io", bearer=_HOST,
     ),
     Metric(
         "tasks_blocked", "Processes that have waited in the kernel for 5 minutes and cannot be woken (state D).",
-        group=Group.SLOW, fold=Fold.MAX, high=1e7,
+        group=Group.SLOW, fold=Fold.MAX, high=1e7, bearer=_HOST,
     ),
     Metric(
         "tasks_blocked_driver", "Of these, the ones of an accelerator's driver, by their names.",
-        group=Group.SLOW, fold=Fold.MAX, high=1e7,
+        group=Group.SLOW, fold=Fold.MAX, high=1e7, bearer=_HOST,
     ),
     Metric(
         "root_free_ratio", "Share of the file system of / that is free for users other than root.",
-        group=Group.SLOW, fold=Fold.MIN, high=1.0, otel="system.filesystem.utilization",
+        group=Group.SLOW, fold=Fold.MIN, high=1.0, otel="system.filesystem.utilization", bearer=_HOST,
     ),
     Metric(
         "root_read_only", "1: nothing can be written on the file system of /.",
-        group=Group.SLOW, fold=Fold.MAX, high=1.0,
+        group=Group.SLOW, fold=Fold.MAX, high=1.0, bearer=_HOST,
     ),
     Metric(
         "var_free_ratio", "Share of the file system of /var that is free for users other than root.",
-        group=Group.SLOW, fold=Fold.MIN, high=1.0, otel="system.filesystem.utilization",
+        group=Group.SLOW, fold=Fold.MIN, high=1.0, otel="system.filesystem.utilization", bearer=_HOST,
     ),
     Metric(
         "var_read_only", "1: nothing can be written on the file system of /var.",
-        group=Group.SLOW, fold=Fold.MAX, high=1.0,
+        group=Group.SLOW, fold=Fold.MAX, high=1.0, bearer=_HOST,
     ),
     Metric(
         "network_mounts", "File systems of other machines that were asked whether they answer (NFS, Lustre, others).",
-        group=Group.SLOW, high=1e6,
+        group=Group.SLOW, high=1e6, bearer=_HOST,
     ),
     Metric(
         "network_mounts_down", "Of these, the ones that did not answer, or with an error; while one hangs, at least.",
-        group=Group.SLOW, fold=Fold.MAX, high=1e6,
+        group=Group.SLOW, fold=Fold.MAX, high=1e6, bearer=_HOST,
     ),
 )
 

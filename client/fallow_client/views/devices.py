@@ -1,7 +1,7 @@
 """Devices, one and many."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from rich.console import RenderableType
@@ -11,7 +11,8 @@ from rich.text import Text
 from fallow_client.views.table import add, pairs, phase, table
 from fallow_client.views.text import GIB, UNKNOWN, age, label_of, metric, moment, number, plain, standing
 from fallow_proto import api
-from fallow_proto.metrics import NAMES
+from fallow_proto.metrics import METRICS, NAMES, Bearer, Metric
+from fallow_proto.states import DeviceClass
 
 _SHORTEST = 12  # characters of a uuid: GPU- and the eight digits that people quote
 _WIDE = 130  # columns of a terminal that has room for whole uuids and for the model
@@ -69,7 +70,7 @@ def detail(answer: api.DeviceDetail) -> Iterator[RenderableType]:
     yield Text("")
     known = [(name, value) for name in NAMES if (value := getattr(one, name)) is not None]
     yield pairs((label_of(name), metric(name, value)) for name, value in known)
-    unknown = [name for name in NAMES if getattr(one, name) is None]
+    unknown = [metric.name for metric in METRICS if getattr(one, metric.name) is None and _can_have(one, metric)]
     if unknown:
         yield Text(f"not known: {', '.join(unknown)}")
     yield Text("")
@@ -120,6 +121,15 @@ def _belongs(one: api.Process) -> str:
     if not named and one.container is not None:
         named = [f"container {plain(one.container[:12])}"]
     return ", ".join(named) or plain(one.unit or one.cgroup)
+
+
+_BEARER: Mapping[str, Bearer] = {DeviceClass.GENERAL: Bearer.HOST, DeviceClass.INTELLIGENT: Bearer.ACCELERATOR}
+"""A class that a site declares (super) does not say which of them the device is."""
+
+
+def _can_have(one: api.Device, metric: Metric) -> bool:
+    kind = _BEARER.get(one.device_class)
+    return kind is None or metric.bearer in (kind, Bearer.ANY)
 
 
 def _incident(one: api.Incident) -> Iterator[RenderableType]:
