@@ -42,7 +42,9 @@ class Rows:
 
     def labels(self, rule: Rule, indices: pa.Array) -> dict[str, str | list[str]]:
         """Of alerts of this rule, by name: one text for all of these rows, or one a row, empty where there is none."""
-        row = {name: [value or "" for value in self._take(name, indices)] for name in self._table.labels}
+        row: dict[str, str | list[str]] = {
+            name: [str(value or "") for value in self._take(name, indices)] for name in self._table.labels
+        }
         return {**row, **rule.labels, "alertname": rule.name, "severity": str(rule.severity)}
 
     def fingerprints(self, rule: Rule, indices: pa.Array) -> list[str]:
