@@ -48,13 +48,15 @@ _DEVICE_STATES = ("phase", "freshness", "health", "occupancy", "allocation", "se
 
 TABLES: Mapping[str, Table] = {
     "device": _table(
-        "every device that counts, accelerators and hosts", ("uuid", "node", "site", "vendor", "model", "class"),
+        "every device, accelerators and hosts; of one that is cut into partitions, the whole beside these",
+        ("uuid", "node", "site", "vendor", "model", "class"),
         *(_text(name, means) for name, means in (
             ("uuid", "its id"), ("node", "the host that it is in"), ("site", "the centre of its node"),
             ("vendor", "lower case"), ("model", "as its driver prints it"),
             ("class", "intelligent, general or super"),
         )),
         *(_text(name, f"the device's {name}, a word of the API") for name in _DEVICE_STATES),
+        _truth("partitioned", "whether its partitions count instead of it"),
         _number("age_s", "seconds since its newest reading was taken"),
         _number("phase_s", "seconds for which it has been in its phase"),
         _truth("ecc_enabled", "whether its memory corrects errors; null: not known, or it has none"),

@@ -1,4 +1,5 @@
-"""The table `device`: every device that counts."""
+"""The table `device`: every device that counts, and of those that are cut into partitions the whole, which has heat and
+faults of its own."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -50,7 +51,7 @@ class Devices:
         self._ecc = np.zeros(0, dtype=np.int8)
 
     def take(self, snapshot: Snapshot, figures: Figures, wanted: Collection[str]) -> Facts:
-        """figures: of the devices that count."""
+        """figures: of all devices."""
         self._know()
         return facts(len(figures.rows), {name: self._column(name, snapshot, figures) for name in wanted})
 
@@ -78,6 +79,9 @@ class Devices:
                 return _later(snapshot.shown["group"], rows, [key.device_class for key in self._fleet.groups])
             case "ledger":
                 return _later(snapshot.shown["ledger"], rows, list(self._fleet.ledgers))
+            case "partitioned":
+                counted = snapshot.counted
+                return lambda: pa.array(~counted[rows])
             case "age_s":
                 return numbers(snapshot.age_s[rows])
             case "phase_s":

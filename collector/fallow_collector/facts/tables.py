@@ -66,13 +66,16 @@ class Taker:
         between two of them: each is whole in itself. Take all regularly: `group` remembers minutes."""
         fleet, engine, view = self._from.fleet, self._from.engine, self._from.view
         snapshot = view.now()
-        found = figures(fleet, engine, snapshot, np.flatnonzero(snapshot.counted), ())
+        counted = np.flatnonzero(snapshot.counted)
+        found = figures(fleet, engine, snapshot, counted, ())
+        there = np.flatnonzero(fleet.alive[: len(snapshot.counted)])
+        whole = found if len(there) == len(counted) else figures(fleet, engine, snapshot, there, ())
         beside = self._from.beside(snapshot.now)
-        there = self._nodes.there()
+        nodes = self._nodes.there()
         made: dict[str, Callable[[Set[str]], Facts]] = {
-            "device": lambda columns: self._devices.take(snapshot, found, columns),
-            "node": lambda columns: self._nodes.take(there, snapshot, beside, columns),
-            "reader": lambda columns: readers(there, snapshot, columns),
+            "device": lambda columns: self._devices.take(snapshot, whole, columns),
+            "node": lambda columns: self._nodes.take(nodes, snapshot, beside, columns),
+            "reader": lambda columns: readers(nodes, snapshot, columns),
             "incident": lambda columns: incidents(
                 fleet, self._from.health.in_force(snapshot.as_of), self._from.site, snapshot.as_of, columns
             ),

@@ -27,6 +27,8 @@ class Case(NamedTuple):
 GPU: Row = {"class": "intelligent"}
 LOADED: Row = {"utilization_ratio": 0.9, "pcie_lanes_limit": 16, "pcie_generation_limit": 4, "pcie_generation": 4}
 HEAT: Row = {"temperature_slowdown_celsius": 90}
+WHOLE: Row = {"partitioned": False}
+LONG: Row = {**WHOLE, "phase_s": 601}
 FALLEN: Row = {**GPU, "idle_highest_5m": 10}
 
 CASES = (
@@ -55,12 +57,12 @@ CASES = (
     Case("RemapPending", {"retirement_pending": 1}, {"retirement_pending": 0}),
     Case("IncidentFailed", {"health_severity": "failed"}, {"health_severity": "degraded"}),
     Case("IncidentDegraded", {"health_severity": "degraded"}, {"health_severity": "info"}),
-    Case("DeviceVerifyingLong", {"phase": "verifying", "phase_s": 601}, {"phase": "verifying", "phase_s": 60}),
-    Case("DeviceVerifyingLong", {"phase": "verifying", "phase_s": 601}, {"phase": "idle", "phase_s": 6000}),
-    Case("DeviceReleasingLong", {"phase": "releasing", "phase_s": 601}, {"phase": "releasing", "phase_s": 60}),
-    Case("DeviceUnknownLong", {"phase": "unknown", "phase_s": 601}, {"phase": "unknown", "phase_s": 60}),
-    Case("BaselineUnlearned", {**GPU, "learned": False}, {**GPU, "learned": True}),
-    Case("BaselineUnlearned", {**GPU, "learned": False}, {"class": "general", "learned": False}),
+    Case("DeviceVerifyingLong", {**LONG, "phase": "verifying"}, {**WHOLE, "phase": "verifying", "phase_s": 60}),
+    Case("DeviceVerifyingLong", {**LONG, "phase": "verifying"}, {"phase": "idle", "phase_s": 6000}),
+    Case("DeviceReleasingLong", {**LONG, "phase": "releasing"}, {**WHOLE, "phase": "releasing", "phase_s": 60}),
+    Case("DeviceUnknownLong", {**LONG, "phase": "unknown"}, {**LONG, "phase": "unknown", "partitioned": True}),
+    Case("BaselineUnlearned", {**GPU, **WHOLE, "learned": False}, {**GPU, **WHOLE, "learned": True}),
+    Case("BaselineUnlearned", {**GPU, **WHOLE, "learned": False}, {**WHOLE, "class": "general", "learned": False}),
     Case("IdleWaste", {"leased_idle": True}, {"leased_idle": False}),
     Case("CapacityExhausted", {**GPU, "seen": 8, "idle": 0}, {**GPU, "seen": 8, "idle": 1}),
     Case("CapacityExhausted", {**GPU, "seen": 8, "idle": 0}, {**GPU, "seen": 0, "idle": 0}),

@@ -103,11 +103,13 @@ def test_how_long_a_phase_lasts_does_not_depend_on_the_wall_clock(site: Site) ->
     assert site.rows("device")[0]["phase_s"] < 45.0
 
 
-def test_a_partitioned_board_does_not_count_beside_its_partitions(tmp_path: Path) -> None:
+def test_a_partitioned_board_is_looked_at_beside_its_partitions_and_not_counted(tmp_path: Path) -> None:
+    """Heat and faults are the board's."""
     site = Site(tmp_path)
     site.node.devices = (device("g0"), device("g1"), device("m0", parent="g0", partition_profile="1g.10gb"))
     site.node.hello()
-    assert sorted(row["uuid"] for row in site.rows("device")) == ["g1", "m0"]
+    assert {row["uuid"]: row["partitioned"] for row in site.rows("device")} == {"g0": True, "g1": False, "m0": False}
+    assert sum(row["seen"] for row in site.rows("group")) == 2
 
 
 @pytest.mark.parametrize(("mode", "enabled"), [("mig=0 ecc=1", True), ("ecc=0", False), ("mig=0", None), ("", None)])
