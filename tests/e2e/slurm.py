@@ -153,6 +153,13 @@ class Slurm:
         return done.stdout
 
     def close(self) -> None:
+        try:
+            self._end()
+        finally:  # also at a second Ctrl-C
+            subprocess.run(["ip", "netns", "delete", self._netns], capture_output=True, check=False)
+            shutil.rmtree(self._dir, ignore_errors=True)
+
+    def _end(self) -> None:
         if self._daemons:
             self.run("scancel", "--user=root", check=False)
             deadline = time.monotonic() + 15
@@ -166,8 +173,6 @@ class Slurm:
                 daemon.kill()
                 daemon.wait()
         self._daemons.clear()
-        subprocess.run(["ip", "netns", "delete", self._netns], capture_output=True, check=False)
-        shutil.rmtree(self._dir, ignore_errors=True)
 
     def _prepare(self) -> None:
         for name in ("conf", "dev", "munge", "state", "spool", "bin", "run"):
@@ -201,5 +206,5 @@ class Slurm:
         with (self._dir / "daemons.log").open("ab") as log:
             self._daemons.append(subprocess.Popen(
                 ["nsenter", f"--net=/run/netns/{self._netns}", *command], stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, cwd="/",
+                stderr=log, cwd="/", start_new_session=True,  # a Ctrl-C is not for those who are asked to clean up
             ))
