@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fallow_collector.alerted import Alerted, Watched
+from fallow_collector.answers.alerts import Alerts
 from fallow_collector.answers.cordons import Cordons
 from fallow_collector.answers.fit import Fitter
 from fallow_collector.answers.kubernetes import Extender
@@ -251,6 +252,7 @@ class Collector:
         open_host = settings.auth.insecure and not is_loopback(settings.http.listen)
         app = make_app(
             answers, tokens, self._version, loopback_only=not open_host,
+            alerts=Alerts(self._alerted.alerting, self._alerted.delivery, settings.alerts, time.time),
             cordons=self._cordons,
             fit=self._fitter,
             kubernetes=Extender(self._fleet, self._view),

@@ -46,6 +46,10 @@ class AlertReceiver(msgspec.Struct, kw_only=True):
     problem: str | None  # of the newest attempt; null: it succeeded, or there was none
 
 
+class AlertTestWanted(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    receiver: str
+
+
 class AlertTested(msgspec.Struct, kw_only=True):
     receiver: str
     delivered: bool

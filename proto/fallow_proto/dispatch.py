@@ -19,7 +19,7 @@ Precision = Literal["fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8"]
 
 
 class Fault(StrEnum):
-    """Why a dispatcher's call failed, for programs (Problem.code)."""
+    """Why a call failed, for programs (Problem.code)."""
 
     NO_CAPACITY = "no_capacity"  # an answer, not a failure: exit status 3
     NOT_IDLE = "not_idle"  # a named device is not, or not any more
@@ -35,6 +35,9 @@ class Fault(StrEnum):
     BAD_TTL = "bad_ttl"
     CORDON_NOT_FOUND = "cordon_not_found"
     NOT_OWNER = "not_owner"  # of a cordon
+    RECEIVER_NOT_FOUND = "receiver_not_found"  # of alerts
+    SILENCE_NOT_FOUND = "silence_not_found"
+    BAD_SILENCE = "bad_silence"
 
 
 class Request(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True, omit_defaults=True):

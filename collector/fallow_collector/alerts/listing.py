@@ -1,10 +1,11 @@
 """Alerts, rules, receivers and silences as the API shows them."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from fallow_collector.alerts.address import shown
-from fallow_collector.alerts.alert import State
+from fallow_collector.alerts.alert import Alert, State
 from fallow_collector.alerts.alerting import Alerting
 from fallow_collector.alerts.attempted import Attempted
 from fallow_collector.alerts.settings import AlertsSettings
@@ -12,12 +13,24 @@ from fallow_collector.alerts.silences import Silence
 from fallow_collector.answers.numbers import rfc3339
 from fallow_proto import alerts as api
 
+_ORDER = {State.FIRING: 0, State.PENDING: 1, State.RESOLVED: 2}
 
-def alerts(alerting: Alerting, wall: float) -> list[api.Alert]:
-    """Firing ones first, then pending, then resolved; each the newest first."""
+
+class Place(NamedTuple):
+    """What a list of alerts is sorted by: firing ones first, then pending, then resolved; each the newest first."""
+
+    state: int
+    age: float  # minus the unix seconds since when it is active
+    fingerprint: str
+
+
+def place(alert: Alert) -> Place:
+    return Place(_ORDER[alert.state], -alert.active_at, alert.fingerprint)
+
+
+def alerts(alerting: Alerting, chosen: Iterable[Alert], wall: float) -> list[api.Alert]:
+    """The chosen ones, in their order."""
     silenced, inhibited = alerting.silenced_by(wall), alerting.inhibited_by()
-    order = {State.FIRING: 0, State.PENDING: 1, State.RESOLVED: 2}
-    ordered = sorted(alerting.alerts, key=lambda each: (order[each.state], -each.active_at, each.fingerprint))
     return [
         api.Alert(
             fingerprint=alert.fingerprint, rule=alert.rule, state=str(alert.state), labels=alert.labels,
@@ -25,7 +38,7 @@ def alerts(alerting: Alerting, wall: float) -> list[api.Alert]:
             resolved_at=_time(alert.resolved_at), known=alert.known,
             silenced_by=silenced.get(alert.fingerprint, []), inhibited_by=inhibited.get(alert.fingerprint, []),
         )
-        for alert in ordered
+        for alert in chosen
     ]
 
 

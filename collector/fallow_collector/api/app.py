@@ -9,6 +9,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp
 
 from fallow_collector.api import (
+    alerts,
     cordons,
     fit,
     fleet,
@@ -40,6 +41,9 @@ ROUTES = (
 )
 
 ROUTES_OF: dict[str, tuple[Any, ...]] = {
+    "alerts": (
+        alerts.alerts, alerts.rules, alerts.receivers, alerts.test, alerts.silences, alerts.silence, alerts.end_silence,
+    ),
     "fit": (fit.fit,),
     "cordons": (cordons.cordon, cordons.listed, cordons.uncordon),
     "kubernetes": (kubernetes.filter_nodes, kubernetes.prioritize),

@@ -40,6 +40,9 @@ STATUS_OF_FAULT: dict[Fault, int] = {
     Fault.BAD_TTL: 400,
     Fault.CORDON_NOT_FOUND: 404,
     Fault.NOT_OWNER: 403,
+    Fault.RECEIVER_NOT_FOUND: 404,
+    Fault.SILENCE_NOT_FOUND: 404,
+    Fault.BAD_SILENCE: 400,
 }
 
 AnyRequest = Request[Any, Any, Any]

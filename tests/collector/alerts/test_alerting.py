@@ -194,7 +194,7 @@ def test_alerts_rules_receivers_and_silences_are_shown_as_they_are(tmp_path: Pat
     line.at(0).fire("DeviceHot", uuid="g0")
     line.at(0).silence("uuid=g0", for_s=60.0)
     asyncio.run(line.play(20))
-    (alert,) = listing.alerts(line.alerting, line.wall)
+    (alert,) = listing.alerts(line.alerting, line.alerting.alerts, line.wall)
     (silence,) = listing.silences(line.alerting, line.wall)
     assert (alert.state, alert.active_since, alert.silenced_by) == ("firing", "2023-11-14T22:13:20.000Z", [silence.id])
     assert (silence.state, silence.matchers) == ("active", ['uuid="g0"'])
