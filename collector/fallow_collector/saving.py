@@ -11,6 +11,7 @@ from fallow_collector.keep import Keeper
 from fallow_collector.own import Own
 from fallow_collector.pipeline import Pipeline, Waiting
 from fallow_collector.state import State, StateError
+from fallow_proto.failpoint import Point, reached
 
 KEEP_S = 2.0
 EVENTS_S = 0.2
@@ -60,6 +61,7 @@ class Saving:
             return True
         try:
             await asyncio.to_thread(self._state.record, [*waiting.rows, *own])
+            reached(Point.EVENTS_AFTER_COMMIT)
         except StateError as error:
             self._pipeline.events_are_put_back(waiting)
             self._journal.put_back(own)

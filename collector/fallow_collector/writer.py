@@ -15,6 +15,7 @@ from typing import NamedTuple
 from fallow_collector.batches import joined, merged_rows, merged_spans
 from fallow_collector.series import Series, Source, Span
 from fallow_collector.stores.store import Batch, Outcome, Rows, Store, StoreError
+from fallow_proto.failpoint import Point, reached
 from fallow_proto.ranges import RangeSet
 
 COLLECT_S = 1.0
@@ -173,7 +174,9 @@ class Writer:
         if self._batch is None:
             return Outcome()
         began = time.perf_counter()
+        reached(Point.WRITER_BEFORE_WRITE)
         outcome = self._store.write(self._batch, wall)
+        reached(Point.WRITER_AFTER_WRITE)
         self.commit_s = time.perf_counter() - began
         rows, size = self._batch_size
         self._batch = None

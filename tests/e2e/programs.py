@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -40,10 +40,11 @@ def environment(**more: str) -> dict[str, str]:
 class Program:
     """One program; as a context manager it runs inside the block, and its log is shown if the block fails.
 
-    under: a command that executes the program, such as a tracer; set it before the start.
+    under: a command that executes the program, such as a tracer; also: more environment. Set them before the start.
     """
 
     under: tuple[str, ...] = ()
+    also: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, folder: Path, name: str, *arguments: str, more_environment: Mapping[str, str] | None = None):
         self.name = name
@@ -64,7 +65,8 @@ class Program:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self.under, *self._command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
+                [*self.under, *self._command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**self._environment, **self.also},
             )
 
     def kill(self) -> None:
@@ -86,6 +88,14 @@ class Program:
             raise AssertionError(f"{self.name} did not stop on SIGTERM:\n{self.tail()}") from None
         finally:
             self._process = None
+
+    def ended(self) -> int:
+        """Its exit status, once it has ended by itself."""
+        assert self._process is not None, f"{self.name} does not run"
+        try:
+            return self._process.wait(DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} still runs after {DEADLINE_S:.0f} s:\n{self.tail()}") from None
 
     def tail(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")[-4000:]

@@ -3,15 +3,20 @@ reading. They are killed, paused and restarted; at the end what was owed is audi
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from math import isnan
 from pathlib import Path
+from signal import SIGKILL
 from types import TracebackType
 from typing import Self
 
 from fallow_client.client import Client
+from fallow_proto.failpoint import VARIABLE, Point
 from tests.e2e.programs import Agent, Collector, Program, until
 from tests.faults.audit import ENERGY, Verdict, audit, given_out, in_spool, in_store
+from tests.faults.tap import Tap
 from tests.simulators.nvml.scenario import Scenario, h100
 from tests.simulators.nvml.simulator import Simulator
 
@@ -25,8 +30,8 @@ class Node:
         self, folder: Path, library: Path, number: int, collector: str, pace: Sequence[str], under: Sequence[str] = ()
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.name = f"n{number}"
-        self.board = h100(number).uuid
+        self.name = name_of(number)
+        self.board = board_of(number)
         self.spool = folder / "agent"
         self.driver = Simulator(library, folder / "scenario")
         self.driver.note_energy()
@@ -71,11 +76,12 @@ class Scene:
         address: str = "",
     ) -> None:
         """library: folder of the simulated NVML. settings: lines of collector.toml. pace: lines of agent.toml. address:
-        where agents look for the collector, when that is not the collector itself (a proxy's)."""
+        where agents look for the collector (a proxy's); else they reach it through `tap`."""
         self.collector = Collector(folder, *settings)
         self.store = folder / "collector" / "store"
-        to = address or self.collector.grpc
-        self.nodes = [Node(folder / f"n{number}", library, number, to, pace) for number in range(nodes)]
+        self.tap = Tap(self.collector.grpc, {name_of(number): board_of(number) for number in range(nodes)})
+        to = address or self.tap.address
+        self.nodes = [Node(folder / name_of(number), library, number, to, pace) for number in range(nodes)]
 
     @property
     def node(self) -> Node:
@@ -88,19 +94,27 @@ class Scene:
         return [*(node.agent for node in self.nodes), self.collector]
 
     def __enter__(self) -> Self:
-        self.collector.start()
-        for node in self.nodes:
-            node.start()
+        with ExitStack() as begun:
+            begun.enter_context(self.tap)
+            begun.callback(self._end)
+            self.collector.start()
+            for node in self.nodes:
+                node.start()
+            self._begun = begun.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            for program in self.programs:
+                print(f"--- {program.log}\n{program.tail()}")
+        self._begun.close()
+
+    def _end(self) -> None:
         for program in self.programs:
             if program.is_running:
                 program.kill()
-            if error is not None:
-                print(f"--- {program.log}\n{program.tail()}")
 
     def settle(self) -> None:
         """The store gets all that is owed; then all programs end. Fails if it does not get it."""
@@ -111,9 +125,12 @@ class Scene:
             node.stop()
             node.start()
         for node in self.nodes:
-            until(lambda node=node: node.owed <= self.shown(node), f"all that {node.name} owes is stored")  # type: ignore[misc]
+            until(partial(self._shows_all, node), f"all that {node.name} had to keep is stored")
             node.agent.kill()
         assert self.collector.stop() == 0, self.collector.tail()
+
+    def _shows_all(self, node: Node) -> bool:
+        return node.owed <= self.shown(node)
 
     def shown(self, node: Node) -> set[int]:
         """The readings of a node in the history that the collector shows."""
@@ -122,5 +139,28 @@ class Scene:
         return {round(joules * 1000) for _, joules in rows if joules is not None and not isnan(joules)}
 
     def verdicts(self) -> list[Verdict]:
-        """Of each node; after `settle`."""
-        return [audit(node.made(), in_store(self.store, node.board), node.owed) for node in self.nodes]
+        """Of each node; after `settle`. Owed is what was in a spool when its agent ended, and what was acknowledged."""
+        return [
+            audit(node.made(), in_store(self.store, node.board), node.owed | self.tap.acknowledged[node.name])
+            for node in self.nodes
+        ]
+
+
+def name_of(number: int) -> str:
+    return f"n{number}"
+
+
+def board_of(number: int) -> str:
+    return h100(number).uuid
+
+
+def start_to_be_killed(program: Program, point: Point, times: int) -> None:
+    """Start it so that it ends itself by SIGKILL when it reaches the point for that time; ready or not."""
+    program.also = {VARIABLE: f"{point}:{times}"}
+    Program.start(program)
+    program.also = {}
+
+
+def wait_for_its_kill(program: Program) -> None:
+    status = program.ended()
+    assert status == -SIGKILL, f"{program.name} ended with {status} and not at its failpoint:\n{program.tail()}"

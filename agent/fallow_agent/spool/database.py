@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from fallow_agent.errors import SpoolDamaged, SpoolError
 from fallow_agent.spool.item import Commit, Counters, Dropped, Item, Ranges, Refused
 from fallow_proto.codec import layout_hash
+from fallow_proto.failpoint import Point, reached
 from fallow_proto.ranges import RangeSet
 from fallow_proto.v1 import telemetry_pb2 as pb
 
@@ -118,15 +119,19 @@ class Database:
 
     def commit(self, commit: Commit, now_ms: int) -> Dropped:
         """All of it or nothing; then drop what exceeds the bounds. now_ms: unix milliseconds."""
+        reached(Point.SPOOL_BEFORE_COMMIT)
         with _translated(), self._transaction():
             for item in commit.items:
                 self._insert(item)
+            reached(Point.SPOOL_BEFORE_TRIM)
             for ranges in commit.trims:
                 self._delete(ranges)
+            reached(Point.SPOOL_AFTER_TRIM)
             for refusal in commit.refusals:
                 self._set_aside(refusal, now_ms)
             dropped = self._bound(now_ms)
             self._count(Counters(dropped_reports=dropped.reports, dropped_events=dropped.events))
+        reached(Point.SPOOL_AFTER_COMMIT)
         return dropped
 
     def count(self, counters: Counters) -> None:

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from fallow_agent.config import Settings
 from fallow_agent.uplink import words as w
 from fallow_agent.uplink.certificate import complaint
+from fallow_proto.failpoint import Point, reached
 from fallow_proto.v1 import telemetry_pb2 as pb
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,10 @@ class Channel:
     async def _write(self, call: Stream) -> None:
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # the reading side says why
             while True:
-                await call.write(await self._outbox.get())
+                message = await self._outbox.get()
+                reached(Point.UPLINK_BEFORE_SEND)
+                await call.write(message)
+                reached(Point.UPLINK_AFTER_SEND)
                 self._tell(w.Written())
 
     async def _read(self, call: Stream) -> w.Lost:
@@ -131,6 +135,7 @@ class Channel:
             async with asyncio.timeout(WELCOME_S) as patience:
                 while isinstance(packet := await call.read(), bytes):  # else it is grpc.aio.EOF
                     message = pb.ToAgent.FromString(packet)
+                    reached(Point.UPLINK_AFTER_RECEIVE)
                     if message.HasField("welcome"):
                         patience.reschedule(None)
                     self._tell(w.Received(message))

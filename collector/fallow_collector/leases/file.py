@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from fallow_collector.leases.rows import LeaseRow
 from fallow_collector.state.file import Kind, StateError, connect
+from fallow_proto.failpoint import Point, reached
 
 FILE = Kind(
     "leases.sqlite",
@@ -62,5 +63,7 @@ class LeaseFile:
                 self._connection.executemany(_PUT, rows)
                 self._connection.executemany("DELETE FROM leases WHERE lease_id = ?", [(each,) for each in forgotten])
                 self._connection.execute("UPDATE ledger SET last_token = ?, clock = ?", standing)
+                reached(Point.LEASES_BEFORE_COMMIT)
+            reached(Point.LEASES_AFTER_COMMIT)
         except sqlite3.Error as error:
             raise StateError(f"leases cannot be kept: {error}; check the disk of [state] dir") from error

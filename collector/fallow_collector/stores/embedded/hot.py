@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fallow_collector.stores.store import Batch, Rows, Source, Span
+from fallow_proto.failpoint import Point, reached
 from fallow_proto.metrics import NAMES
 from fallow_proto.ranges import RangeSet
 
@@ -63,6 +64,7 @@ def begin(engine: Engine, folder: Path, number: int) -> HotSlice:
             )
             cursor.commit()
         sync_folder(folder)
+        reached(Point.SLICE_AFTER_BEGIN)
     except (duckdb.Error, OSError):
         discard(engine, hot)
         raise
@@ -86,7 +88,9 @@ def insert(
         for rows in batch.rows:
             _insert(cursor, f"{hot.alias}.row", _table_of(rows, hot.columns, ids))
         _insert(cursor, f"{hot.alias}.span", _table_of_spans(batch.spans, now))
+        reached(Point.STORE_BEFORE_COMMIT)
         cursor.commit()
+        reached(Point.STORE_AFTER_COMMIT)
     except duckdb.Error:
         with suppress(duckdb.Error):  # a commit that failed has rolled back already
             cursor.rollback()

@@ -10,6 +10,8 @@ from threading import Lock
 
 import duckdb
 
+from fallow_proto.failpoint import Point, reached
+
 from .catalogue import Catalogue
 from .closing import Compacted, close, compact, due
 from .engine import Engine
@@ -77,7 +79,9 @@ class Upkeep:
         file = close(self._engine, oldest, self._parquet, self._catalogue.tags())
         with self._engine.cursor() as cursor:
             ranges = committed(cursor, oldest)
+        reached(Point.SLICE_AFTER_WRITE)
         self._catalogue.close_slice(oldest.number, file, ranges)
+        reached(Point.SLICE_AFTER_CLOSE)
         self._shelf.change(partial(_closed, hot=oldest, file=file))
         discard(self._engine, oldest)
         return True
@@ -131,7 +135,9 @@ class Upkeep:
         if made is None:
             return True
         self._compaction = None
+        reached(Point.HOUR_AFTER_WRITE)
         self._catalogue.replace(made.replaced, made.files)
+        reached(Point.HOUR_AFTER_REPLACE)
         self._shelf.change(partial(_compacted, made=made))
         for name in made.replaced:
             (self._parquet / name).unlink(missing_ok=True)
