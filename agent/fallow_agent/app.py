@@ -16,6 +16,7 @@ from fallow_agent.happening import Happening
 from fallow_agent.kubelet import EVERY_S, Kubelet
 from fallow_agent.logs import line
 from fallow_agent.process_lists import Listing, message
+from fallow_agent.quiet import Quiet
 from fallow_agent.readers.kernel_log import KernelLog, Position
 from fallow_agent.readers.kernel_nvidia import told
 from fallow_agent.readers.pci_bus import accelerators
@@ -62,6 +63,7 @@ class Agent:
         self._uplink = Uplink(identity, Ring(), Backoff(Random()))
         self._channel = Channel(settings, self._tell)
         self._sampling = Sampling(settings, self._note, self._inventory, self._report, self._pulse, self._listed)
+        self._quiet = Quiet(Path(settings.readers.run_dir), boot_id, self._sampling)
         self._kubelet = Kubelet(settings.kubernetes.pod_resources) if settings.kubernetes.pod_resources else None
         self._reads: set[asyncio.Task[None]] = set()
         self._counters = opened.counters()
@@ -98,6 +100,7 @@ class Agent:
         self._committed(self._opened)
         self._tell(w.EpochBegan(self._epoch.name))
         self._tell(w.Kept(self._fences.kept()))
+        self._quiet.pulse(boot_clock())  # before any reader is started
         self._sampling.start()
         self._tell(w.Started())
         asking = asyncio.create_task(self._ask_kubelet(self._kubelet)) if self._kubelet is not None else None
@@ -152,6 +155,7 @@ class Agent:
         if self._send_events(now) or not self._sampling.sampler.devices:
             self._spool.flush(self._epoch.time_ms(now), sent=self._is_streaming)
         self._fences.pulse(now)
+        self._quiet.pulse(now)
         self._say_how_it_is(now)
 
     def _send_events(self, now: float) -> bool:
@@ -246,6 +250,8 @@ class Agent:
                 self._sampling.exempt(holders)
             case w.Fence(fences):
                 self._fences.take(fences, self._fenced)
+            case w.Quiesce(for_s, by):
+                self._quiet.ask(for_s, by, now)
             case w.Dial(at):
                 self._channel.dial(at - now)
             case w.HangUp(reason):

@@ -45,6 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
         from fallow_agent import prolog
 
         return prolog.main(words[1:])
+    if words[:1] in (["quiesce"], ["resume"]):
+        from fallow_agent import quiesce_command
+
+        return quiesce_command.main(words)
     return _serve_or_look(words)
 
 
@@ -81,7 +85,8 @@ def version() -> str:
 def _parser(default_path: Path) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fallow-agent", description="Reads this node's devices and streams what they say to a Fallow collector.",
-        epilog="fallow-agent prolog says whether a job may start on this node: see fallow-agent prolog --help",
+        epilog="fallow-agent prolog says whether a job may start on this node, fallow-agent quiesce and resume have "
+               "the running agent let go of all devices for a while; each has a --help of its own",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"configuration; default {default_path}")
     parser.add_argument("--version", action="version", version=f"fallow-agent {version()}")
@@ -149,12 +154,14 @@ def _run(settings: "config.Settings") -> int:
     # gRPC costs 10 MB and threads, and the commands above do without.
     os.environ.setdefault("GRPC_EXPERIMENTS", GRPC_EXPERIMENTS)
     import asyncio
+    import faulthandler
     import logging
 
     from fallow_agent import app
     from fallow_agent.logs import set_up
 
     set_up()
+    faulthandler.enable()  # systemd's watchdog ends us by SIGABRT: the journal then says where we were stuck
     _make_run_dir(settings)
     if not asyncio.run(app.Agent.serve(settings, version())):
         logging.shutdown()

@@ -4,6 +4,7 @@ AgentError
 ├── ConfigError      the configuration cannot be used
 ├── FencesError      the fences on disk cannot be read or written now
 │   └── FencesDamaged    their file is not what was written; it has to be set aside
+├── QuiesceError     what is said of a quiesce cannot be read or written
 └── SpoolError       the spool cannot do it now; nothing of the commit is there
     ├── SpoolDamaged     its file is not what was written; it has to be set aside
     └── SpoolBusy        another agent uses it
@@ -24,6 +25,10 @@ class FencesError(AgentError):
 
 class FencesDamaged(FencesError):
     """The fences' file is not what was written."""
+
+
+class QuiesceError(AgentError):
+    """What is said of a quiesce in the run folder cannot be read or written."""
 
 
 class SpoolError(AgentError):

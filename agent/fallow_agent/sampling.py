@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fallow_agent.config import Settings
@@ -14,6 +14,7 @@ from fallow_agent.process_lists import Listing, ProcessLists
 from fallow_agent.readers.child import Answer, ReaderChild, Zygote
 from fallow_agent.readers.lifecycle import Limits
 from fallow_agent.readers.messages import Happened, Opened, Read
+from fallow_agent.readers.registry import VENDORS
 from fallow_agent.readers.status import State, Status
 from fallow_agent.sampler import Sampler
 from fallow_agent.who import Who, started_s, who_is
@@ -27,7 +28,10 @@ _SHORTEST_S = 0.001
 
 Note = Callable[[Happening], None]
 
-_EVENTS = {State.STUCK: EventKind.READER_STUCK, State.FAILED: EventKind.READER_FAILED}
+_EVENTS = {
+    State.STUCK: EventKind.READER_STUCK, State.FAILED: EventKind.READER_FAILED,
+    State.QUIESCED: EventKind.READER_QUIESCED,
+}
 
 
 def boot_clock() -> float:
@@ -61,6 +65,7 @@ class Sampling:
         self._cpu_seconds = from_proc()
         self._uuids: dict[str, set[str]] = {}  # by reader, of its last list of devices
         self.places = Places()
+        self._opened: dict[str, Opened] = {}  # by reader, what it opened last
         self._drivers: dict[str, str] = {}  # version by reader; empty while the driver is unloaded, or has none
         self._zygote = Zygote()
         limits = Limits(answer=settings.readers.deadline_s)
@@ -79,6 +84,26 @@ class Sampling:
         """Processes that hold nothing, as the collector says."""
         self._holders = holders
         self._users = local_users()
+
+    def quiesce(self, why: str, known: Mapping[str, Opened]) -> None:
+        """Have the vendors' readers let go of their devices until resume(). why: who asked, and until when; it may be
+        said anew. known: what readers had open before this agent was started, whose devices are then told as theirs.
+        """
+        now = boot_clock()
+        for child in self._vendors():
+            before = [] if child.name in self._opened else [known[child.name]] if child.name in known else []
+            self._take(child, [*before, *child.quiesce(why, now)], now)
+
+    def resume(self) -> None:
+        for child in self._vendors():
+            child.resume(boot_clock())
+
+    def of_vendors(self) -> tuple[list[Status], Mapping[str, Opened]]:
+        """How the vendors' readers are, and what they opened last."""
+        return [child.status for child in self._vendors()], self._opened
+
+    def _vendors(self) -> list[ReaderChild]:
+        return [child for child in self._children if child.name in VENDORS]
 
     def devices(self) -> list[pb.Device]:
         return [device_message(reader, device) for reader, device in self.sampler.devices]
@@ -153,6 +178,7 @@ class Sampling:
                     self.sampler.take(child.name, told, now)
                     self._tell_lists(self._lists.take(answer.readings.get(Group.FAST, ()), self._holders, now))
                 case Opened():
+                    self._opened[child.name] = answer
                     self.sampler.take(child.name, answer, now)
                     self.places.learn(answer.devices, now)
                     self._loaded(child.name, {device.driver_version for device in answer.devices})
@@ -187,11 +213,14 @@ class Sampling:
     def _tell(self, status: Status) -> None:
         if status.state is State.ABSENT and status.name in self._uuids:
             self._compare(status.name, set())
+            self._opened.pop(status.name, None)
         gone = status.reason == pb.REASON_DRIVER or status.state is State.ABSENT
         if gone and self._drivers.get(status.name):
             self._drivers[status.name] = ""
             self._note(Happening(EventKind.DRIVER_UNLOADED, "", f"reader {status.name}: {status.message}"))
         kind = _EVENTS.get(status.state)
+        if kind is EventKind.READER_QUIESCED and not self._uuids.get(status.name):
+            return  # it had nothing to let go of
         if kind is None and status.name in self._uuids:
             kind = EventKind.READER_RECOVERED
         if kind is not None:

@@ -86,6 +86,7 @@ class EventKind(StrEnum):
     READER_STUCK = "reader_stuck"
     READER_RECOVERED = "reader_recovered"
     READER_FAILED = "reader_failed"
+    READER_QUIESCED = "reader_quiesced"  # it has let go of its devices for a while, as somebody asked
     DEVICE_APPEARED = "device_appeared"
     DEVICE_VANISHED = "device_vanished"
     SPOOL_DROPPED = "spool_dropped"

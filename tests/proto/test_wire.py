@@ -35,7 +35,7 @@ def test_generated_code_is_what_the_compiler_makes_of_the_proto_file(tmp_path: P
 
 @pytest.mark.parametrize("path", sorted(STORED.glob("*/*.hex")), ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_bytes_of_every_released_version_mean_what_they_meant(path: Path) -> None:
-    kind = pb.ToAgent if path.stem in ("welcome", "ack", "refuse", "resend", "fence") else pb.FromAgent
+    kind = pb.ToAgent if path.stem in ("welcome", "ack", "refuse", "resend", "fence", "quiesce") else pb.FromAgent
     message = kind.FromString(bytes.fromhex(path.read_text()))
     expected = text_format.Parse(path.with_suffix(".txt").read_text(), kind())
     assert message == expected

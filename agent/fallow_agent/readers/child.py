@@ -147,6 +147,13 @@ class ReaderChild:
         # What has come in is heard first: after the agent itself was held up, an answer that waits is not late.
         return [*self.receive(now), *self._perform(self._life.tick(now))]
 
+    def quiesce(self, why: str, now: float) -> list[Answer]:
+        """Have no process until resume(). why: who asked, and until when."""
+        return self._perform(self._life.quiesce(why, now))
+
+    def resume(self, now: float) -> None:
+        self._life.resume(now)
+
     def stop(self, now: float) -> None:
         """Begin to end: go on with receive() and tick() until `over`, then close()."""
         self._perform(self._life.stop(now))

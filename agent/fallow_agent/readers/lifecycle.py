@@ -5,6 +5,9 @@ Every decision about a reader's process is here; child.py only performs.
 An overdue process is never killed: it may be stuck in the driver, where a signal does nothing or, with some boards,
 freezes them (dcgm-exporter#84). It is waited for; when it comes back, what it read is old and dropped, and it is used
 again.
+
+Nothing of a vendor is let go of but with the process: its library stays mapped, and may keep files open, for as long as
+it lives. So a reader that is quiesced has no process.
 """
 
 from dataclasses import dataclass
@@ -79,6 +82,8 @@ class Lifecycle:
         self._limits = limits
         self._deadline = now  # of the phase: when to fork, or when an answer is overdue, or when to hang up
         self._stopping = False
+        self._held = False  # by another process, which may have the devices open
+        self._quiet = ""  # why it is quiesced, and until when; empty: it is not
         self._overdue = False
         self._retry = limits.first_retry
         self._opened_at = now
@@ -91,11 +96,11 @@ class Lifecycle:
     def deadline(self) -> float | None:
         """When tick() has something to do, if nothing else happens before."""
         match self.phase:
-            case Phase.RESTING:
+            case Phase.RESTING if not self._quiet:
                 return self._deadline
             case Phase.OPENING | Phase.ASKED if not self._overdue:
                 return self._deadline
-            case Phase.LEAVING if self._stopping:
+            case Phase.LEAVING if self._stopping or (self._quiet and not self._overdue):
                 return self._deadline
         return None
 
@@ -109,6 +114,8 @@ class Lifecycle:
     def heard(self, message: m.FromChild, now: float) -> list[Action]:
         if isinstance(message, m.Happened):
             return [Tell(message)]  # no answer: a read that hangs goes on hanging
+        if self.phase is Phase.LEAVING:
+            return []  # its last words came before, or it was told to close
         late, self._overdue = self._overdue, False
         match self.phase, message:
             case Phase.OPENING, m.Opened():
@@ -122,6 +129,7 @@ class Lifecycle:
                 self._rest_after(self._limits.absent_retry, now)
                 return self._become(State.ABSENT, now, why)
             case Phase.OPENING | Phase.ASKED | Phase.READY, m.Held(pid):
+                self._held = True
                 self._rest_after(self._limits.held_retry, now)
                 return self._become(State.STUCK, now, _held(pid), pb.REASON_STUCK)
             case Phase.OPENING | Phase.ASKED | Phase.READY, m.Failed(why, reason):
@@ -143,7 +151,7 @@ class Lifecycle:
             case _:
                 told = self._fail("its process ended without a word", pb.REASON_FAILED, now)
         self._enter(Phase.OVER if self._stopping else Phase.RESTING, self._deadline)
-        return [HangUp(), *told]
+        return [HangUp(), *told, *self._rest_quietly(now)]
 
     def tick(self, now: float) -> list[Action]:
         deadline = self.deadline
@@ -151,16 +159,40 @@ class Lifecycle:
             return []
         match self.phase:
             case Phase.RESTING:
+                self._held = False
                 self._enter(Phase.OPENING, now + self._limits.open)
                 return [Fork()]
             case Phase.OPENING:
                 return self._wait_for("opening its devices", self._limits.open, now)
             case Phase.ASKED:
                 return self._wait_for("reading its devices", self._limits.answer, now)
-            case Phase.LEAVING:
+            case Phase.LEAVING if self._stopping:
                 self._enter(Phase.OVER, now)
                 return [HangUp()]
+            case Phase.LEAVING:
+                return self._wait_for("letting go of its devices", self._limits.stop, now)
         return []
+
+    def quiesce(self, why: str, now: float) -> list[Action]:
+        """Let go of the devices until resume(). why: who asked, and until when; it may be said anew."""
+        self._quiet = why
+        match self.phase:
+            case Phase.RESTING:
+                return self._rest_quietly(now)
+            case Phase.OPENING | Phase.ASKED | Phase.READY:
+                overdue, deadline = self._overdue, max(self._deadline, now + self._limits.stop)
+                self._enter(Phase.LEAVING, deadline)
+                self._overdue = overdue  # that it is stuck was said
+                return [Send(m.Close())]
+            case Phase.LEAVING:
+                self._deadline = now + self._limits.stop
+        return []
+
+    def resume(self, now: float) -> None:
+        """Come back: at once if it has let go, else as soon as it has."""
+        if self._quiet:
+            self._quiet = ""
+            self._deadline = now
 
     def stop(self, now: float) -> list[Action]:
         """End in good order if the process answers, without it if not; `phase` becomes OVER."""
@@ -177,6 +209,12 @@ class Lifecycle:
             case Phase.LEAVING:
                 self._deadline = now + self._limits.stop
         return []
+
+    def _rest_quietly(self, now: float) -> list[Action]:
+        """What is not on the node has nothing to let go of, and what another process holds is not ours to let go."""
+        if not self._quiet or self.phase is not Phase.RESTING or self.status.state is State.ABSENT or self._held:
+            return []
+        return self._become(State.QUIESCED, now, self._quiet, pb.REASON_QUIESCED)
 
     def _enter(self, phase: Phase, deadline: float) -> None:
         self.phase = phase

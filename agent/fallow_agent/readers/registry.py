@@ -11,6 +11,9 @@ READERS: dict[str, str] = {
 }
 """Name on the wire and in the configuration -> module and class, imported only in the reader's own process."""
 
+VENDORS = tuple(name for name in READERS if name != "host")
+"""Those that load a vendor's library and open its devices."""
+
 
 def build(target: str) -> Reader:
     """A reader from "module:Class". Raises ImportError or AttributeError when there is no such thing."""

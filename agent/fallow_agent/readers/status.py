@@ -11,6 +11,7 @@ class State(StrEnum):
     ABSENT = "absent"  # nothing of its vendor is on the node: not a fault
     FAILED = "failed"
     STUCK = "stuck"  # it did not answer within its deadline, and is waited for
+    QUIESCED = "quiesced"  # it has let go of its devices for a while, as somebody asked
 
 
 @dataclass(frozen=True, slots=True)

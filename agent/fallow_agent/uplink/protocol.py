@@ -161,6 +161,8 @@ class Uplink:
                     return self._burst(now)
                 case "fence":
                     return [w.Fence(list(message.fence.fences))]
+                case "quiesce":
+                    return [w.Quiesce(message.quiesce.for_s, message.quiesce.by)]
         except ValueError as error:
             return [w.HangUp(f"the collector sent what cannot be: {error}; is it a Fallow collector of this version?")]
         return []  # a newer collector's word that we do not know yet

@@ -188,4 +188,12 @@ class Fence:
     fences: Sequence[pb.DeviceFence]
 
 
-Action = Dial | Send | HangUp | ReadSpool | Trim | SetAside | Exempt | Fence
+@dataclass(frozen=True, slots=True)
+class Quiesce:
+    """Have the vendors' readers let go for so long; 0: have them back."""
+
+    for_s: float
+    by: str
+
+
+Action = Dial | Send | HangUp | ReadSpool | Trim | SetAside | Exempt | Fence | Quiesce

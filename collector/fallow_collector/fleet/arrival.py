@@ -67,5 +67,5 @@ def _decode_block(block: BoundBlock, readings: pb.Readings) -> Values:
         if len(readings.reasons) != devices:
             raise LayoutError(f"{len(readings.reasons)} reasons, expected none or {devices}")
         # A newer agent's reason is no reading either: any unknown number means "failed".
-        reasons = np.array([r if 0 <= r <= 7 else pb.REASON_FAILED for r in readings.reasons], dtype=np.uint8)
+        reasons = np.array([r if 0 <= r <= 8 else pb.REASON_FAILED for r in readings.reasons], dtype=np.uint8)
     return Values(block, gauges, counters, reasons)

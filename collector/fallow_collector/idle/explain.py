@@ -73,9 +73,9 @@ def _fresh(settings: Thresholds, facts: Facts) -> Rule:
 
 def _healthy(facts: Facts) -> Rule:
     health = facts.health
-    found = _has(facts, "device_lost", "reset_required", "recovery_required", "incident_failed", "reader_stuck",
-                 "driver_unusable", "read_timeout", "not_permitted", "read_failed", "compute_prohibited",
-                 "mode_change_pending", "unread", "passthrough")
+    found = _has(facts, "device_lost", "reset_required", "recovery_required", "incident_failed", "quiesced",
+                 "reader_stuck", "driver_unusable", "read_timeout", "not_permitted", "read_failed",
+                 "compute_prohibited", "mode_change_pending", "unread", "passthrough")
     what = ", ".join([str(health), *found])
     holds = None if health == "unknown" and not found else not found
     return Rule("healthy and usable", holds, what, "ok or degraded, nothing pending", None, _next(found))

@@ -35,6 +35,7 @@ BY_WIRE_REASON: dict[int, tuple[str, int]] = {
     pb.REASON_LOST: ("device_lost", FAILED),
     pb.REASON_RESET_REQUIRED: ("reset_required", FAILED),
     pb.REASON_DRIVER: ("driver_unusable", UNKNOWN),
+    pb.REASON_QUIESCED: ("quiesced", UNKNOWN),
 }
 _WIRE_REASON = np.array([REASON[name] if name else NONE for name, _ in BY_WIRE_REASON.values()], dtype=np.uint64)
 _WIRE_HEALTH = np.array([health for _, health in BY_WIRE_REASON.values()], dtype=np.uint8)

@@ -34,6 +34,8 @@ REASONS: tuple[Reason, ...] = (
     Reason("recovery_required", "its driver asks for a recovery action", "take the action that the driver asks for"),
     Reason("incident_failed", "rules of health call it failed, on the evidence of an incident",
            "take the action that the incident suggests: `fallow device`"),
+    Reason("quiesced", "its reader has let go of it for a while, as somebody asked",
+           "the time that was asked for ends, or `fallow quiesce --resume`"),
     Reason("reader_stuck", "the vendor's library does not answer within its deadline",
            "the driver answers again; else look for tasks in state D on the node"),
     Reason("driver_unusable", "the driver is not loaded, or it and its library differ in version",

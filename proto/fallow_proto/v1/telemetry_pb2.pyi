@@ -62,6 +62,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_RESET_REQUIRED: _Reason.ValueType  # 6
     REASON_DRIVER: _Reason.ValueType  # 7
     """driver not loaded, or it and its library differ"""
+    REASON_QUIESCED: _Reason.ValueType  # 8
+    """the reader has let go of its devices for a while, as somebody asked"""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Why a device's numbers of one group are not known."""
@@ -79,6 +81,8 @@ REASON_LOST: Reason.ValueType  # 5
 REASON_RESET_REQUIRED: Reason.ValueType  # 6
 REASON_DRIVER: Reason.ValueType  # 7
 """driver not loaded, or it and its library differ"""
+REASON_QUIESCED: Reason.ValueType  # 8
+"""the reader has let go of its devices for a while, as somebody asked"""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 @_typing.final
@@ -146,6 +150,7 @@ class ToAgent(_message.Message):
     REFUSE_FIELD_NUMBER: _builtins.int
     RESEND_FIELD_NUMBER: _builtins.int
     FENCE_FIELD_NUMBER: _builtins.int
+    QUIESCE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome:
         """the answer to the stream's first Hello"""
@@ -166,6 +171,10 @@ class ToAgent(_message.Message):
     def fence(self) -> Global___Fence:
         """who owns devices of this node from now on"""
 
+    @_builtins.property
+    def quiesce(self) -> Global___Quiesce:
+        """let go of every vendor's devices for a while"""
+
     def __init__(
         self,
         *,
@@ -174,12 +183,13 @@ class ToAgent(_message.Message):
         refuse: Global___Refuse | None = ...,
         resend: Global___Resend | None = ...,
         fence: Global___Fence | None = ...,
+        quiesce: Global___Quiesce | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "fence", b"fence", "kind", b"kind", "refuse", b"refuse", "resend", b"resend", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "fence", b"fence", "kind", b"kind", "quiesce", b"quiesce", "refuse", b"refuse", "resend", b"resend", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "fence", b"fence", "kind", b"kind", "refuse", b"refuse", "resend", b"resend", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "fence", b"fence", "kind", b"kind", "quiesce", b"quiesce", "refuse", b"refuse", "resend", b"resend", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["welcome", "ack", "refuse", "resend", "fence"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["welcome", "ack", "refuse", "resend", "fence", "quiesce"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -401,7 +411,7 @@ class Reader(_message.Message):
     name: _builtins.str
     """"nvidia", "host", …"""
     state: _builtins.str
-    """"ok", "absent", "failed", "stuck" """
+    """"ok", "absent", "failed", "stuck", "quiesced" """
     since_ms: _builtins.int
     message: _builtins.str
     def __init__(
@@ -893,6 +903,34 @@ class Fenced(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Fenced: _TypeAlias = Fenced  # noqa: Y015
+
+@_typing.final
+class Quiesce(_message.Message):
+    """No reader of a vendor touches a device for so long; then, or when the agent is told 0, they come back by themselves.
+    What became of it is in the readers' states of the Hellos that follow.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FOR_S_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    for_s: _builtins.float
+    """0: come back now"""
+    by: _builtins.str
+    """who asked"""
+    def __init__(
+        self,
+        *,
+        for_s: _builtins.float = ...,
+        by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "for_s", b"for_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Quiesce: _TypeAlias = Quiesce  # noqa: Y015
 
 @_typing.final
 class Ledger(_message.Message):

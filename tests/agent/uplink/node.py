@@ -28,6 +28,7 @@ class Node:
         self.hang_ups: list[str] = []
         self.dead: list[str] = []
         self.fences: list[list[pb.DeviceFence]] = []  # to be kept
+        self.quiesces: list[tuple[float, str]] = []
         self.epoch = epoch
         self.seq = 0
         self.previous = 0
@@ -61,6 +62,8 @@ class Node:
                 self.hang_ups.append(reason)
             case w.Fence(fences):
                 self.fences.append(list(fences))
+            case w.Quiesce(for_s, by):
+                self.quiesces.append((for_s, by))
 
     def sample(self, *, devices: int = 1, padding: int = 0) -> Item:
         self.seq += 1

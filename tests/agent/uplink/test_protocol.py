@@ -467,3 +467,12 @@ def test_processes_of_a_device_that_is_gone_are_not_sent_again() -> None:
     node.tell(w.Inventoried([pb.Device(uuid="g1")], []))
     node.connect()
     assert lists(node) == [("g1", [2])]
+
+
+def test_a_quiesce_is_passed_on_whatever_waits() -> None:
+    node = Node()
+    node.sample()
+    node.connect()
+    node.tell(w.Received(pb.ToAgent(quiesce=pb.Quiesce(for_s=600.0, by="alice"))))
+    node.tell(w.Received(pb.ToAgent(quiesce=pb.Quiesce())))
+    assert node.quiesces == [(600.0, "alice"), (0.0, "")]

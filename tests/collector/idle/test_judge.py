@@ -269,6 +269,7 @@ def test_exempt_processes_hold_nothing() -> None:
     (pb.REASON_RESET_REQUIRED, "faulty", "reset_required"),
     (pb.REASON_STUCK, "unknown", "reader_stuck"),
     (pb.REASON_DRIVER, "unknown", "driver_unusable"),
+    (pb.REASON_QUIESCED, "unknown", "quiesced"),
     (pb.REASON_TIMEOUT, "unknown", "read_timeout"),
     (pb.REASON_NOT_PERMITTED, "unknown", "not_permitted"),
     (pb.REASON_FAILED, "unknown", "read_failed"),

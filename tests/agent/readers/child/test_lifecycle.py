@@ -187,3 +187,70 @@ def test_stopping_a_stuck_reader_or_one_at_rest_waits_for_nothing() -> None:
     life = Lifecycle("test", 0.0, LIMITS)
     assert life.stop(0.0) == []
     assert life.phase is Phase.OVER
+
+
+@pytest.mark.parametrize("in_phase", [opening, ready, asked])
+def test_a_quiesced_reader_closes_its_devices_and_has_no_process_until_it_resumes(
+    in_phase: Callable[[float], Lifecycle]
+) -> None:
+    life = in_phase(0.0)
+    assert life.quiesce("until noon", 1.0) == [Send(m.Close())]
+    assert life.heard(m.Ended(), 1.1) == []
+    hung_up, *rest = life.hung_up(1.2)
+    assert hung_up == HangUp()
+    assert told(rest) == [Status("test", State.QUIESCED, 1.2, "until noon", pb.REASON_QUIESCED)]
+    assert life.deadline is None
+    assert life.tick(1e6) == []
+    life.resume(1e6)
+    assert life.tick(1e6) == [Fork()]
+    assert told(life.heard(OPENED, 1e6 + 1)) == [Status("test", State.OK, 1e6 + 1), OPENED]
+
+
+def test_a_reader_that_does_not_let_go_is_stuck_and_quiesced_once_it_comes_back() -> None:
+    life = asked()
+    life.quiesce("until noon", 1.0)
+    assert life.deadline == 5.0  # the read that is under way may take so long
+    (status,) = told(life.tick(5.0))
+    assert isinstance(status, Status)
+    assert (status.state, "letting go" in status.message) == (State.STUCK, True)
+    assert life.deadline is None
+    assert life.heard(READ, 60.0) == []
+    assert life.heard(m.Ended(), 60.0) == []
+    assert life.tick(60.0) == []
+    (_, quiet) = life.hung_up(60.1)
+    assert told([quiet]) == [Status("test", State.QUIESCED, 60.1, "until noon", pb.REASON_QUIESCED)]
+
+
+def test_a_reader_that_hangs_already_stays_stuck_until_it_comes_back() -> None:
+    life = asked()
+    life.tick(5.0)
+    assert life.quiesce("until noon", 6.0) == [Send(m.Close())]
+    assert (life.deadline, life.status.state) == (None, State.STUCK)
+    life.resume(7.0)
+    assert life.tick(1e6) == []  # no second process on a stuck driver
+    life.hung_up(1e6)
+    assert life.tick(1e6) == [Fork()]
+
+
+def test_what_rests_is_quiesced_at_once_but_what_is_absent_or_held_by_another_is_not() -> None:
+    failed, absent, held = ready(), ready(), ready()
+    failed.heard(m.Failed("no driver", pb.REASON_DRIVER), 1.0)
+    absent.heard(m.Absent("nothing"), 1.0)
+    held.heard(m.Held(77), 1.0)
+    held.heard(m.Exited(0), 1.0)
+    for life in (failed, absent, held):
+        life.hung_up(1.0)
+    assert [bool(told(life.quiesce("until noon", 2.0))) for life in (failed, absent, held)] == [True, False, False]
+    assert [life.status.state for life in (failed, absent, held)] == [State.QUIESCED, State.ABSENT, State.STUCK]
+    for life in (failed, absent, held):
+        assert life.tick(1e6) == []
+        life.resume(1e6)
+        assert life.tick(1e6) == [Fork()]
+
+
+def test_a_quiesced_reader_stops_like_any_other() -> None:
+    life = ready()
+    life.quiesce("until noon", 1.0)
+    assert life.stop(1.5) == []
+    assert life.tick(3.5) == [HangUp()]
+    assert life.phase is Phase.OVER
