@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 
 from fallow_collector.answers.numbers import rfc3339
 from fallow_collector.api.answers import Unavailable, Unknown
+from fallow_collector.api.caller import ANYBODY, Caller
 from fallow_collector.faulted import Faulted
+from fallow_collector.fit.why_not import why_not
 from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.idle import phase
 from fallow_collector.idle.assess import LIVE
 from fallow_collector.idle.engine import Engine
 from fallow_collector.leases import Claimant, Clock, Commits, Decision, Held, Lease, LeaseFile, Ledger, Order, State
 from fallow_collector.leases.file import Standing
-from fallow_collector.leases.ledger import over
+from fallow_collector.leases.ledger import not_found, over
 from fallow_collector.leases.offered import judged, refusal
+from fallow_collector.leases.sight import may_see
 from fallow_collector.state import StateError
 from fallow_proto import api, dispatch
 from fallow_proto.dispatch import Claim, Fault, Request, Reserve
@@ -45,8 +48,8 @@ log = logging.getLogger(__name__)
 
 
 class Chooser(Protocol):
-    def choose(self, request: Request) -> tuple[list[int], dispatch.Fit]:
-        """Rows of the fleet that serve a request, none when it does not fit, and why."""
+    def choose(self, request: Request, sites: Sequence[str]) -> tuple[list[int], dispatch.Fit]:
+        """Rows of the fleet that serve a request, none when it does not fit, and why. sites: of which, empty: all."""
 
 
 class Around(NamedTuple):
@@ -100,7 +103,7 @@ class Desk:
 
     # --- what dispatchers ask; each raises Faulted, or Unavailable when the disk does not take it ---
 
-    async def reserve(self, wanted: Reserve, caller: str) -> dispatch.Lease:
+    async def reserve(self, wanted: Reserve, caller: str, sites: Sequence[str] = ()) -> dispatch.Lease:
         """Devices that fit a request, or those that are named: all of them or none."""
         if self.problem:  # while the disk takes nothing, each try would take devices out for a whole window
             await self._done(self._commits.keep())
@@ -116,7 +119,7 @@ class Desk:
             return self._answer(lease)
         self._ledger.ttl_s(wanted)
         self._around.flush(now)
-        devices = [self._held(row) for row in self._choose(wanted, now)]
+        devices = [self._held(row) for row in self._choose(wanted, sites, now)]
         lease, decision = self._ledger.reserve(claimant, wanted, devices, now, self._around.wall())
         return await self._give(lease, decision, now)
 
@@ -139,21 +142,27 @@ class Desk:
         await asyncio.gather(self._done(self._perform(decision, now)), *failed)
         return self._shown(lease)
 
-    def lease(self, lease_id: str) -> dispatch.Lease:
+    def lease(self, lease_id: str, asking: Caller = ANYBODY) -> dispatch.Lease:
         self._advance()
-        return self._shown(self._ledger.lease(lease_id))
+        lease = self._ledger.lease(lease_id)
+        if not may_see(asking, lease, self._site_of):
+            raise not_found(lease_id)
+        return self._shown(lease)
 
     def lease_on(self, row: int) -> str | None:
         """The id of the lease that a device of the fleet is in."""
         lease = self._ledger.lease_of(self._fleet.identities[row].uuid)
         return None if lease is None else lease.lease_id
 
-    def leases(self, holder: Sequence[str], limit: int, cursor: str | None) -> api.Page[dispatch.Lease]:
+    def leases(
+        self, holder: Sequence[str], limit: int, cursor: str | None, asking: Caller = ANYBODY
+    ) -> api.Page[dispatch.Lease]:
         """Those of these holders, or all; sorted by id, the cursor is the last id of the page before."""
         self._advance()
         found = sorted(
             (lease for lease in self._ledger.leases()
-             if lease.lease_id > (cursor or "") and (not holder or lease.claimant.name in holder)),
+             if lease.lease_id > (cursor or "") and (not holder or lease.claimant.name in holder)
+             and may_see(asking, lease, self._site_of)),
             key=lambda lease: lease.lease_id,
         )
         return api.Page(
@@ -161,6 +170,10 @@ class Desk:
             next=found[limit - 1].lease_id if len(found) > limit else None,
             as_of=rfc3339(self._around.wall()), complete=True,
         )
+
+    def _site_of(self, uuid: str) -> str | None:
+        row = self._fleet.find(uuid)
+        return None if row is None else self._fleet.site_of(row)
 
     def holder(self, uuid: str) -> str:
         """Who has the device, and by which lease; empty: nobody."""
@@ -223,7 +236,7 @@ class Desk:
 
     # --- giving devices away ---
 
-    def _choose(self, wanted: Reserve, now: float) -> NDArray[np.intp]:
+    def _choose(self, wanted: Reserve, sites: Sequence[str], now: float) -> NDArray[np.intp]:
         """Rows that are idle as they are asked for. Raises Faulted, Unknown."""
         if wanted.request is None:
             rows = np.array([self._row(uuid) for uuid in wanted.devices], dtype=np.intp)
@@ -231,20 +244,20 @@ class Desk:
             refused = refusal(self._fleet, self._engine, rows, low=False, now=now)
         else:
             low = wanted.request.confidence == "low"
-            rows = self._fitting(wanted.request)
+            rows = self._fitting(wanted.request, sites)
             refused = refusal(self._fleet, self._engine, rows, low, now)
             if refused is not None:  # the view that they were chosen from is a moment old
                 self._around.refresh()
-                rows = self._fitting(wanted.request)
+                rows = self._fitting(wanted.request, sites)
                 refused = refusal(self._fleet, self._engine, rows, low, now)
         if refused is not None:
             raise refused
         return rows
 
-    def _fitting(self, request: Request) -> NDArray[np.intp]:
-        rows, fit = self._chooser.choose(request)
+    def _fitting(self, request: Request, sites: Sequence[str]) -> NDArray[np.intp]:
+        rows, fit = self._chooser.choose(request, sites)
         if not rows:
-            raise Faulted(Fault.NO_CAPACITY, _why_not(request, fit))
+            raise Faulted(Fault.NO_CAPACITY, why_not(request, fit))
         return np.array(rows, dtype=np.intp)
 
     async def _give(self, lease: Lease, decision: Decision, now: float) -> dispatch.Lease:
@@ -380,14 +393,3 @@ class Desk:
 
     def _uuids(self, rows: NDArray[np.intp]) -> list[str]:
         return [self._fleet.identities[row].uuid for row in rows]
-
-
-def _why_not(request: Request, fit: dispatch.Fit) -> str:
-    reasons = "; ".join(f"{short.devices} of {short.of} devices: {short.reason}" for short in fit.short[:3])
-    misses = "; ".join(
-        f"{miss.relax} {miss.asked} → {miss.fits_at}" for miss in fit.nearest[:1] if miss.fits_at is not None
-    )
-    return (
-        f"{request.count} asked for, {fit.eligible} eligible, {fit.largest} would fit"
-        + (f"; {reasons}" if reasons else "") + (f"; nearest: {misses}" if misses else "")
-    )

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -11,6 +11,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from fallow_collector.api.answers import Where
 from fallow_collector.api.app import make_app
+from fallow_collector.api.caller import ANYBODY, Caller
 from fallow_collector.api.cordons import Filter
 from fallow_collector.cordons.wanted import Wanted
 from fallow_collector.faulted import Faulted
@@ -54,7 +55,7 @@ class MemoryFit:
             and (not request.vendor or one.vendor in request.vendor)
         ]
 
-    def fit(self, request: Request) -> Fit:
+    def fit(self, request: Request, sites: Sequence[str] = ()) -> Fit:
         found = self.idle(request)
         fits = len(found) >= request.count
         taken = found[:request.count]
@@ -90,7 +91,7 @@ class MemoryLeases:
     token: int = 1772366400000
     longest_ttl_s: float = 86_400.0
 
-    async def reserve(self, wanted: Reserve, caller: str) -> Lease:
+    async def reserve(self, wanted: Reserve, caller: str, sites: Sequence[str] = ()) -> Lease:
         if wanted.key in self.keys:
             return self.lease(self.keys[wanted.key])
         if wanted.request is None:
@@ -133,7 +134,7 @@ class MemoryLeases:
         self.outcomes.append(claim.outcome)
         return lease
 
-    def lease(self, lease_id: str) -> Lease:
+    def lease(self, lease_id: str, asking: Caller = ANYBODY) -> Lease:
         if lease_id not in self.held:
             raise Faulted(Fault.LEASE_NOT_FOUND, f"there is no lease {lease_id}; fallow leases lists those there are")
         lease = self.held[lease_id]
@@ -141,7 +142,9 @@ class MemoryLeases:
             lease.expires_in_s = self.over_at[lease_id] - time.monotonic()
         return lease
 
-    def leases(self, holder: list[str], limit: int, cursor: str | None) -> api.Page[Lease]:
+    def leases(
+        self, holder: list[str], limit: int, cursor: str | None, asking: Caller = ANYBODY
+    ) -> api.Page[Lease]:
         found = [one for one in self.held.values() if not holder or one.holder in holder]
         return api.Page(items=found[:limit], next=None, as_of=AS_OF, complete=True)
 
@@ -193,7 +196,7 @@ class MemoryCordons:
             leased=[one.uuid for one in affected if one.phase == "leased"],
         )
 
-    async def lift(self, cordon_id: str, owner: str) -> None:
+    async def lift(self, cordon_id: str, owner: str, sites: Sequence[str] = ()) -> None:
         for one in self.standing:
             if one.cordon_id == cordon_id:
                 if owner != one.owner:

@@ -96,6 +96,7 @@ def test_json_says_no_capacity_with_the_same_exit_status(fallow: Fallow) -> None
     ("capacity --url http://127.0.0.1:1", 1, "cannot be reached"),
     ("capacity --token-file none", 1, "--token-file: none cannot be read"),
     ("token new --role root --name x", 2, "invalid choice: 'root'"),
+    ("token new --role read --name x --site", 2, "expected one argument"),
     ("token new --role read --name a=b", 2, "'a=b': expected 1 to 64 letters"),
 ])
 def test_what_goes_wrong_is_told_on_stderr_and_by_the_exit_status(

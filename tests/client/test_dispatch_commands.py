@@ -106,7 +106,7 @@ def test_json_of_a_dispatcher_is_the_answer_of_the_api(address: str, parts: Disp
 def test_every_word_of_a_request_reaches_the_collector(address: str, parts: Dispatching) -> None:
     asked = []
     fit = parts.fit.fit
-    parts.fit.fit = lambda request: asked.append(request) or fit(request)  # type: ignore[method-assign, func-returns-value]
+    parts.fit.fit = lambda request, sites=(): asked.append(request) or fit(request)  # type: ignore[method-assign, func-returns-value]
     words = (
         "fit --count 8 --per-node 4 --class intelligent --vendor nvidia,huawei --vendor metax --model A100 "
         "--profile 1g.10gb --free-memory 64GiB --flops 300T --precision bf16 --same rack --health ok "
@@ -166,7 +166,7 @@ def test_what_would_fit_is_said_as_the_command_line_says_it(address: str, parts:
     def missing(*misses: tuple[str, str, str | None]) -> str:
         nearest = [Miss(relax=relax, asked=asked, fits_at=fits_at, then=3) for relax, asked, fits_at in misses]
         answered = parts.fit.fit
-        parts.fit.fit = lambda request: structs.replace(answered(request), nearest=nearest)  # type: ignore[method-assign]
+        parts.fit.fit = lambda request, sites=(): structs.replace(answered(request), nearest=nearest)  # type: ignore[method-assign]
         try:
             return command("fit", "--count", "9", "--url", address).stdout
         finally:

@@ -1,7 +1,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -110,7 +110,7 @@ def test_devices_are_taken_at_the_best_site(urls: dict[str, str], north: Dispatc
 
 def test_a_site_where_somebody_was_quicker_is_passed_over(urls: dict[str, str], south: Dispatching) -> None:
     class Gone(MemoryFit):
-        def fit(self, request: Request) -> Fit:
+        def fit(self, request: Request, sites: Sequence[str] = ()) -> Fit:
             made = super().fit(request)
             made.placement = None
             return made

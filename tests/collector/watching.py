@@ -57,11 +57,12 @@ class Watched:
     def __init__(
         self, *devices: pb.Device, settings: IdleSettings | None = None, interval_s: float = 1.0, node: str = "n1",
         fleet: Fleet | None = None, engine: Engine | None = None, epoch: str = "e1", now: float = 1000.0,
+        site: str = "s1",
     ) -> None:
         self.engine = engine or Engine(settings or IdleSettings())
         self.fleet = fleet or Fleet(self.engine, WITNESSES)
         self.devices = devices or (device("g0"),)
-        self.node, self.interval_s, self.epoch, self.now = node, interval_s, epoch, now
+        self.node, self.interval_s, self.epoch, self.now, self.site = node, interval_s, epoch, now, site
         self.seq = 0
         self.skew = self.WALL
         self.hello()
@@ -69,7 +70,7 @@ class Watched:
     def hello(self, **more: object) -> None:
         self.fleet.hello(
             pb.Hello(
-                wire=1, node=self.node, site="s1", epoch=self.epoch, devices=self.devices,
+                wire=1, node=self.node, site=self.site, epoch=self.epoch, devices=self.devices,
                 interval_s=self.interval_s, **more,  # type: ignore[arg-type]
             ),
             self.now, self.skew + self.now,

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
 from hashlib import sha256
 from secrets import token_urlsafe
 from typing import NamedTuple
@@ -23,13 +24,16 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("action", choices=("new",), help="make one; nothing is sent anywhere")
     parser.add_argument("--role", choices=("read", "lease", "admin"), required=True,
                         help="read may look, lease may also take idle devices and give them back, admin may change all")
+    parser.add_argument("--site", type=_site, action="append", default=[], metavar="SITE",
+                        help="only for devices, nodes and leases of this site; repeat it for more (default: all sites)")
     parser.add_argument("--name", type=_name, required=True, help="whose it is; the collector's log names it")
 
 
 def run(args: Namespace) -> int:
-    minted = mint(args.name, args.role)
+    minted = mint(args.name, args.role, args.site)
     if args.json:
-        sys.stdout.write(json.dumps({"name": args.name, "role": args.role} | minted._asdict()) + "\n")
+        asked = {"name": args.name, "role": args.role, "sites": args.site}
+        sys.stdout.write(json.dumps(asked | minted._asdict()) + "\n")
     else:
         sys.stdout.write(
             f"The secret, shown only now; for FALLOW_TOKEN, or a file of mode 0600 and --token-file:\n"
@@ -40,10 +44,18 @@ def run(args: Namespace) -> int:
     return ANSWERED
 
 
-def mint(name: str, role: str) -> Minted:
+def mint(name: str, role: str, sites: Sequence[str] = ()) -> Minted:
+    """sites: that it is for, empty: all."""
     secret = PREFIX + token_urlsafe(SECRET_BYTES)
     digest = sha256(secret.encode()).hexdigest()
-    return Minted(secret, f'{name} = {{ role = "{role}", sha256 = "{digest}" }}')
+    of = f"sites = {json.dumps(list(sites))}, " if sites else ""  # JSON's strings are TOML's
+    return Minted(secret, f'{name} = {{ role = "{role}", {of}sha256 = "{digest}" }}')
+
+
+def _site(text: str) -> str:
+    if not text or not text.isprintable() or " " in text or len(text) > 253:
+        raise ArgumentTypeError(f"{text!r}: expected a site's name: 1 to 253 printable characters without a space")
+    return text
 
 
 def _name(text: str) -> str:

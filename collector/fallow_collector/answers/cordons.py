@@ -5,7 +5,7 @@ import contextlib
 import logging
 import secrets
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
 import numpy as np
@@ -96,11 +96,11 @@ class Cordons:
             log.info("event=%s owner=%r cordons=%d reason=%r", wanted.kind, wanted.owner, len(made), wanted.reason)
         return self._result(made, [] if dry_run else made)
 
-    async def lift(self, cordon_id: str, owner: str) -> None:
-        """Raises Faulted, Unavailable; nothing is done then."""
-        self._liftable(cordon_id, owner)
+    async def lift(self, cordon_id: str, owner: str, sites: Sequence[str] = ()) -> None:
+        """sites: of which it may be, empty: all. Raises Faulted, Unavailable; nothing is done then."""
+        self._liftable(cordon_id, owner, sites)
         async with self._saving:
-            entry = self._liftable(cordon_id, owner)  # it may have ended while others were saved
+            entry = self._liftable(cordon_id, owner, sites)  # it may have ended while others were saved
             await self._write([], [cordon_id])
             if self._board.find(cordon_id) is not None:
                 self._board.lift(cordon_id)
@@ -174,9 +174,9 @@ class Cordons:
         for name in lifted:
             self._kept.pop(name, None)
 
-    def _liftable(self, cordon_id: str, owner: str) -> Entry:
+    def _liftable(self, cordon_id: str, owner: str, sites: Sequence[str]) -> Entry:
         entry = self._board.find(cordon_id)
-        if entry is None or entry.over(*self._clocks()):
+        if entry is None or entry.over(*self._clocks()) or not self._is_of(entry, sites):
             raise Faulted(
                 Fault.CORDON_NOT_FOUND,
                 f"there is no cordon {cordon_id}: it was lifted, or has ended; `fallow cordons` lists those that stand",
@@ -218,7 +218,11 @@ class Cordons:
             found = [] if row is None else self._board.on_device(row)
         if which.node:
             found = [entry for entry in found if self._node_of(entry) == which.node]
-        return [entry for entry in found if which.owner in ("", entry.owner)]
+        return [entry for entry in found if which.owner in ("", entry.owner) and self._is_of(entry, which.sites)]
+
+    def _is_of(self, entry: Entry, sites: Sequence[str]) -> bool:
+        node = self._fleet.node(self._node_of(entry))
+        return not sites or (node is not None and node.site in sites)
 
     def _node_of(self, entry: Entry) -> str:
         """Where the device is now; a device that is not known any more, where it was."""

@@ -1,5 +1,6 @@
 """Whether a request fits the fleet as it is now, and which devices it would get."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,28 +24,30 @@ class _OnOffer(NamedTuple):
 
 
 class Fitter:
-    """Keeps the offer of each class for as long as its snapshot is the newest."""
+    """Keeps the offer of each class and choice of sites for as long as its snapshot is the newest."""
 
     def __init__(self, fleet: Fleet, view: View) -> None:
         self._fleet = fleet
         self._view = view
         self.directory = Directory(fleet)
         self._snapshot: Snapshot | None = None
-        self._offers: dict[str, _OnOffer] = {}
+        self._offers: dict[tuple[str, tuple[str, ...]], _OnOffer] = {}
 
-    def fit(self, request: dispatch.Request) -> dispatch.Fit:
-        """Over the devices of every ledger. Raises BadQuery."""
-        return self._find(request, own_only=False)[1]
+    def fit(self, request: dispatch.Request, sites: Sequence[str] = ()) -> dispatch.Fit:
+        """Over the devices of every ledger. sites: of which devices are looked at, empty: all. Raises BadQuery."""
+        return self._find(request, sites, own_only=False)[1]
 
-    def choose(self, request: dispatch.Request) -> tuple[list[int], dispatch.Fit]:
+    def choose(self, request: dispatch.Request, sites: Sequence[str] = ()) -> tuple[list[int], dispatch.Fit]:
         """Rows of devices that are Fallow's own to hand out, none if they do not fit. Raises BadQuery."""
-        return self._find(request, own_only=True)
+        return self._find(request, sites, own_only=True)
 
-    def _find(self, request: dispatch.Request, own_only: bool) -> tuple[list[int], dispatch.Fit]:
+    def _find(
+        self, request: dispatch.Request, sites: Sequence[str], own_only: bool
+    ) -> tuple[list[int], dispatch.Fit]:
         if problem := wrong(request):
             raise BadQuery(problem)
         snapshot = self._view.now()
-        on_offer, missing = self._offer(snapshot, request.device_class)
+        on_offer, missing = self._offer(snapshot, request.device_class, tuple(sites))
         found = fit(after(on_offer, self._fleet.owned(on_offer.rows)), request, own_only)
         rows = on_offer.rows[found.chosen].tolist()
         return rows, dispatch.Fit(
@@ -64,14 +67,14 @@ class Fitter:
             complete=not missing, incomplete_by=missing,
         )
 
-    def _offer(self, snapshot: Snapshot, device_class: str) -> _OnOffer:
+    def _offer(self, snapshot: Snapshot, device_class: str, sites: tuple[str, ...]) -> _OnOffer:
         if snapshot is not self._snapshot:
             self._snapshot, self._offers = snapshot, {}
-        found = self._offers.get(device_class)
+        found = self._offers.get((device_class, sites))
         if found is None:
-            made = offer(self._fleet, self.directory.members(), snapshot, device_class)
+            made = offer(self._fleet, self.directory.members(), snapshot, device_class, sites)
             missing = incomplete(self._fleet, snapshot.assessment.freshness[made.rows])
-            found = self._offers[device_class] = _OnOffer(made, missing)
+            found = self._offers[device_class, sites] = _OnOffer(made, missing)
         return found
 
     def _placement(self, on_offer: Offer, found: Found) -> dispatch.Placement:

@@ -1,5 +1,7 @@
 """What nodes have now, for kube-scheduler's questions."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fallow_collector.fleet.fleet import Fleet
@@ -25,25 +27,25 @@ class Extender:
         self._fleet = fleet
         self._view = view
 
-    def filter(self, args: Args) -> FilterResult:
+    def filter(self, args: Args, sites: Sequence[str] = ()) -> FilterResult:
         """Nodes are found by name; a node's device counts if nobody but Kubernetes may hand it out."""
         try:
             asked = demand(args.pod or {})
         except PodError as error:
             return FilterResult(error=f"fallow: {error}")
         snapshot = self._view.now()
-        return extender.filter_nodes(args, asked, lambda name, kind: self._room(snapshot, name, kind))
+        return extender.filter_nodes(args, asked, lambda name, kind: self._room(snapshot, name, kind, sites))
 
-    def prioritize(self, args: Args) -> list[HostPriority]:
+    def prioritize(self, args: Args, sites: Sequence[str] = ()) -> list[HostPriority]:
         """Raises PodError."""
         asked = demand(args.pod or {})
         snapshot = self._view.now()
-        return extender.prioritize(args, asked, lambda name, kind: self._room(snapshot, name, kind))
+        return extender.prioritize(args, asked, lambda name, kind: self._room(snapshot, name, kind, sites))
 
-    def _room(self, snapshot: Snapshot, name: str, kind: Kind) -> Room:
+    def _room(self, snapshot: Snapshot, name: str, kind: Kind, sites: Sequence[str]) -> Room:
         fleet = self._fleet
         node = fleet.node(name)
-        if node is None or not node.agent_version:
+        if node is None or not node.agent_version or (sites and node.site not in sites):
             return Room(known=False)
         ours = [number for number, ledger in enumerate(fleet.ledgers) if ledger in (OWN_LEDGER, LEDGER)]
         rows = np.array([

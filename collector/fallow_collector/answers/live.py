@@ -223,9 +223,16 @@ class Live:
         self._engine.accept(row, values["power_watts"], values["memory_usage_bytes"])
         return devices.baseline(self._fleet, self._engine, row)
 
-    def device_metrics(self, site: str, node: str) -> Iterable[bytes]:
+    def site_of(self, uuid: str) -> str | None:
+        row = self._fleet.find(uuid)
+        return None if row is None else self._fleet.site_of(row)
+
+    def site_of_node(self, node: str) -> str | None:
+        known = self._fleet.node(node)
+        return None if known is None else known.site
+
+    def device_metrics(self, where: Where) -> Iterable[bytes]:
         snapshot = self._view.now()
-        where = Where(site=(site,) if site else (), node=(node,) if node else ())
         rows = np.flatnonzero(self._wanted(where, snapshot))
         return scrape.device_metrics(self._fleet, snapshot, rows, escape)
 

@@ -75,5 +75,10 @@ class Answers(Protocol):
     def own_metrics(self) -> Iterable[tuple[str, str, str, dict[str, str], float]]:
         """(name, "gauge" or "counter", help, labels, value) about the collector itself."""
 
-    def device_metrics(self, site: str, node: str) -> Iterable[bytes]:
-        """Prometheus text of the devices, in chunks; empty filters match everything."""
+    def device_metrics(self, where: Where) -> Iterable[bytes]:
+        """Prometheus text of the devices, in chunks."""
+
+    def site_of(self, uuid: str) -> str | None:
+        """Of a device; None: there is none of that name."""
+
+    def site_of_node(self, node: str) -> str | None: ...

@@ -24,6 +24,7 @@ from fallow_collector.api import (
     watch,
 )
 from fallow_collector.api.answers import Answers
+from fallow_collector.api.caller import caller_of
 from fallow_collector.api.documents import document
 from fallow_collector.api.gate import Gate
 from fallow_collector.api.query import BadQuery, no_others
@@ -68,6 +69,7 @@ def make_app(
         [*ROUTES, *(route for name in parts for route in ROUTES_OF[name])],
         dependencies={
             "answers": Provide(lambda: answers, sync_to_thread=False),
+            "caller": Provide(caller_of, sync_to_thread=False),
             "executor": Provide(lambda: executor, sync_to_thread=False),
             "tokens": Provide(lambda: tokens, sync_to_thread=False),
             **{name: _giving(part) for name, part in parts.items()},

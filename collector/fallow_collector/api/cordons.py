@@ -1,14 +1,16 @@
 """Routes that take devices and nodes out of service and back: cordons, drains, maintenance windows."""
 
 import time
-from typing import Annotated, Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple, Protocol
 
-from litestar import Request, delete, get, post
+from litestar import delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter, SkipValidation
 
+from fallow_collector.api.caller import FromCaller, check_device, check_node
 from fallow_collector.api.documents import errors
-from fallow_collector.api.parameters import DEFAULT_LIMIT, Cursor, Limit
+from fallow_collector.api.parameters import DEFAULT_LIMIT, Cursor, FromAnswers, Limit
 from fallow_collector.api.query import BadQuery, moment
 from fallow_collector.cordons.wanted import Unfit, Wanted, speaker
 from fallow_proto import api
@@ -22,14 +24,15 @@ class Filter(NamedTuple):
     node: str
     device: str
     owner: str
+    sites: tuple[str, ...] = ()
 
 
 class CordonDesk(Protocol):
     async def put(self, wanted: Wanted, dry_run: bool) -> CordonResult:
         """Raises Unfit, Unknown, Unavailable; nothing is done then."""
 
-    async def lift(self, cordon_id: str, owner: str) -> None:
-        """Raises Faulted, Unavailable; nothing is done then."""
+    async def lift(self, cordon_id: str, owner: str, sites: Sequence[str] = ()) -> None:
+        """sites: of which it may be, empty: all. Raises Faulted, Unavailable; nothing is done then."""
 
     def listed(self, which: Filter, limit: int, cursor: str | None) -> api.Page[Cordon]: ...
 
@@ -52,11 +55,15 @@ Owner = Annotated[
     responses=errors(400, 404, 503),
 )
 async def cordon(
-    request: Request[Any, Any, Any], cordons: FromDesk, data: JSONBody[CordonRequest]
+    answers: FromAnswers, caller: FromCaller, cordons: FromDesk, data: JSONBody[CordonRequest]
 ) -> CordonResult:
     """Give devices and nodes no new work; leases go on. What several owners say adds up, and each lifts its own."""
+    for uuid in data.devices:
+        check_device(caller, answers, uuid)
+    for node in data.nodes:
+        check_node(caller, answers, node)
     try:
-        return await cordons.put(_wanted(data, _caller(request), time.time()), data.dry_run)
+        return await cordons.put(_wanted(data, caller.name, time.time()), data.dry_run)
     except Unfit as error:
         raise BadQuery(str(error)) from error
 
@@ -64,6 +71,7 @@ async def cordon(
 @get("/api/v1/cordons", operation_id="cordons", summary="Cordons", sync_to_thread=False, responses=errors(400))
 def listed(
     cordons: FromDesk,
+    caller: FromCaller,
     node: OfNode = "",
     device: OfDevice = "",
     owner: OfOwner = "",
@@ -71,7 +79,7 @@ def listed(
     cursor: Cursor = None,
 ) -> api.Page[Cordon]:
     """Cordons that stand, and maintenance windows to come, the oldest first."""
-    return cordons.listed(Filter(node, device, owner), limit, cursor)
+    return cordons.listed(Filter(node, device, owner, caller.sites), limit, cursor)
 
 
 @delete(
@@ -79,10 +87,10 @@ def listed(
     responses=errors(403, 404, 503),
 )
 async def uncordon(
-    request: Request[Any, Any, Any], cordons: FromDesk, cordon_id: FromPath[str], owner: Owner = ""
+    caller: FromCaller, cordons: FromDesk, cordon_id: FromPath[str], owner: Owner = ""
 ) -> None:
     """Take one's own word back; the collector's, which quarantines, anybody may. The devices are verified anew."""
-    await cordons.lift(cordon_id, speaker(_caller(request), owner))
+    await cordons.lift(cordon_id, speaker(caller.name, owner), caller.sites)
 
 
 def _wanted(data: CordonRequest, caller: str, now: float) -> Wanted:
@@ -96,8 +104,3 @@ def _wanted(data: CordonRequest, caller: str, now: float) -> Wanted:
         start=moment("start", data.start, now) if data.start else None,
         end=moment("end", data.end, now) if data.end else None,
     )
-
-
-def _caller(request: Request[Any, Any, Any]) -> str:
-    caller: str = request.scope["state"]["caller"]
-    return caller

@@ -6,6 +6,7 @@ from litestar import get
 from litestar.params import FromPath
 
 from fallow_collector.api.answers import Where
+from fallow_collector.api.caller import Caller, FromCaller, check_device
 from fallow_collector.api.documents import errors
 from fallow_collector.api.parameters import (
     DEFAULT_LIMIT,
@@ -32,6 +33,7 @@ from fallow_proto.catalogue import PRECISIONS
 @get("/api/v1/capacity", operation_id="capacity", summary="Idle capacity", sync_to_thread=False, responses=errors(400))
 def capacity(
     answers: FromAnswers,
+    caller: FromCaller,
     site: Sites = None,
     node: Nodes = None,
     device_class: Classes = None,
@@ -41,7 +43,7 @@ def capacity(
 ) -> api.Capacity:
     """What can be dispatched now, by groups of like devices, how old the evidence is, and whether it is complete."""
     precisions = known("precision", words(precision), PRECISIONS) or api.FLOPS_SHOWN
-    return answers.capacity(_where(site, node, device_class, vendor, model), precisions)
+    return answers.capacity(_where(caller, site, node, device_class, vendor, model), precisions)
 
 
 @get(
@@ -50,6 +52,7 @@ def capacity(
 )
 def totals(
     answers: FromAnswers,
+    caller: FromCaller,
     by: TotalKeys = None,
     precision: PrecisionOfTotals = "fp16",
     site: Sites = None,
@@ -62,13 +65,14 @@ def totals(
     added to one another."""
     known("precision", [precision], PRECISIONS)
     return answers.totals(
-        _where(site, node, device_class, vendor, model), known("by", words(by), api.TOTAL_KEYS), precision
+        _where(caller, site, node, device_class, vendor, model), known("by", words(by), api.TOTAL_KEYS), precision
     )
 
 
 @get("/api/v1/devices", operation_id="devices", summary="Devices", sync_to_thread=False, responses=errors(400))
 def devices(
     answers: FromAnswers,
+    caller: FromCaller,
     site: Sites = None,
     node: Nodes = None,
     device_class: Classes = None,
@@ -79,15 +83,16 @@ def devices(
     cursor: Cursor = None,
 ) -> api.Page[api.Device]:
     """Devices with their states and newest readings, sorted by uuid."""
-    return answers.devices(_where(site, node, device_class, vendor, model, phase), limit, cursor)
+    return answers.devices(_where(caller, site, node, device_class, vendor, model, phase), limit, cursor)
 
 
 @get(
     "/api/v1/devices/{uuid:str}", operation_id="device", summary="A device", sync_to_thread=False,
     responses=errors(404),
 )
-def device(answers: FromAnswers, uuid: FromPath[str]) -> api.DeviceDetail:
+def device(answers: FromAnswers, caller: FromCaller, uuid: FromPath[str]) -> api.DeviceDetail:
     """One device with its baseline and last events."""
+    check_device(caller, answers, uuid)
     return answers.device(uuid)
 
 
@@ -95,8 +100,9 @@ def device(answers: FromAnswers, uuid: FromPath[str]) -> api.DeviceDetail:
     "/api/v1/devices/{uuid:str}/explain", operation_id="explain", summary="Why a device is in its phase",
     sync_to_thread=False, responses=errors(404),
 )
-def explain(answers: FromAnswers, uuid: FromPath[str]) -> api.Explanation:
+def explain(answers: FromAnswers, caller: FromCaller, uuid: FromPath[str]) -> api.Explanation:
     """Every rule that was asked: what was found, what is expected, since when, and what would have to happen."""
+    check_device(caller, answers, uuid)
     return answers.explain(uuid)
 
 
@@ -105,10 +111,12 @@ def explain(answers: FromAnswers, uuid: FromPath[str]) -> api.Explanation:
     sync_to_thread=False, responses=errors(400, 404),
 )
 def timeline(
-    answers: FromAnswers, uuid: FromPath[str], start: Start = "-24h", end: End = "now", limit: Limit = DEFAULT_LIMIT,
+    answers: FromAnswers, caller: FromCaller, uuid: FromPath[str], start: Start = "-24h", end: End = "now",
+    limit: Limit = DEFAULT_LIMIT,
 ) -> api.Page[api.Moment]:
     """Events, incidents and changes of phase, newest first. `next` is the `end` of the page that follows. Incidents
     reach a day back; changes of phase are in memory, and `complete` says whether they reach back to `start`."""
+    check_device(caller, answers, uuid)
     first, last, _ = span(start, end, "0", time.time())
     return answers.timeline(uuid, first, last, limit)
 
@@ -116,16 +124,18 @@ def timeline(
 @get("/api/v1/nodes", operation_id="nodes", summary="Nodes", sync_to_thread=False, responses=errors(400))
 def nodes(
     answers: FromAnswers,
+    caller: FromCaller,
     site: Sites = None,
     node: Nodes = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> api.Page[api.Node]:
     """Nodes with their agents' state, sorted by name."""
-    return answers.nodes(_where(site, node), limit, cursor)
+    return answers.nodes(_where(caller, site, node), limit, cursor)
 
 
 def _where(
+    caller: Caller,
     site: list[str] | None,
     node: list[str] | None,
     device_class: list[str] | None = None,
@@ -134,7 +144,7 @@ def _where(
     phase: list[str] | None = None,
 ) -> Where:
     return Where(
-        site=words(site),
+        site=caller.of_sites(words(site)),
         node=words(node),
         device_class=known("class", words(device_class), CLASSES),
         vendor=words(vendor),

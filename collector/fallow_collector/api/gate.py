@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
+from fallow_collector.api.caller import ANYBODY, Caller
 from fallow_collector.api.problems import problem_bytes
 from fallow_collector.api.tokens import Role, Token, Tokens, find
 from fallow_proto import api
@@ -41,6 +42,13 @@ NEEDED_TO_ASK: tuple[tuple[str, Role], ...] = (
 )
 """The same of the safe methods."""
 
+OF_SITES = frozenset({
+    "/api/v1/capacity", "/api/v1/cordons", "/api/v1/devices", "/api/v1/fit", "/api/v1/history", "/api/v1/inventory",
+    "/api/v1/kubernetes", "/api/v1/leases", "/api/v1/nodes", "/api/v1/totals", "/api/v1/watch",
+    "/healthz", "/metrics", "/openapi.json", "/readyz",
+})
+"""Paths, with all below them, that keep to the sites of a token which is not for all of them; no other lets it in."""
+
 
 class Knock(NamedTuple):
     """What of a request decides whether it gets in; a header that is not there is empty."""
@@ -53,16 +61,16 @@ class Knock(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    who: str  # the token's name; empty where none is needed
+    who: Caller
     problem: api.Problem | None
 
 
 def judge(knock: Knock, tokens: Sequence[Token] | None, loopback_only: bool) -> Verdict:
     """Whether a request gets in. `tokens` None: none are configured."""
     if tokens is None:
-        return Verdict("", _without_tokens(knock, loopback_only))
+        return Verdict(ANYBODY, _without_tokens(knock, loopback_only))
     if knock.path == "/healthz":
-        return Verdict("", None)
+        return Verdict(ANYBODY, None)
     scheme, _, presented = knock.authorization.partition(" ")
     if not presented:
         return _denied(401, "no token came; expected the header Authorization: Bearer TOKEN")
@@ -72,12 +80,23 @@ def judge(knock: Knock, tokens: Sequence[Token] | None, loopback_only: bool) -> 
     needed = needs(knock.method, knock.path)
     if not token.role.covers(needed):
         return _denied(403, f"token {token.name} has role {token.role}; {knock.method} {knock.path} needs {needed}")
-    return Verdict(token.name, None)
+    if token.sites and not _keeps_to_sites(knock.path):
+        return _denied(403, f"token {token.name} is for {', '.join(token.sites)} only; {knock.path} is of all sites")
+    return Verdict(Caller(token.name, token.role, token.sites), None)
 
 
 def needs(method: str, path: str) -> Role:
     table = NEEDED_TO_ASK if method in SAFE_METHODS else NEEDED
     return next(role for start, role in table if path.startswith(start))
+
+
+def as_routed(path: str) -> str:
+    """The path as the router reads it, which skips empty segments: //api/v1/recording is /api/v1/recording to it."""
+    return "/" + "/".join(segment for segment in path.split("/") if segment)
+
+
+def _keeps_to_sites(path: str) -> bool:
+    return any(path == whole or path.startswith(f"{whole}/") for whole in OF_SITES)
 
 
 def _without_tokens(knock: Knock, loopback_only: bool) -> api.Problem | None:
@@ -114,7 +133,7 @@ def is_loopback(host: str) -> bool:
 
 def _denied(status: int, detail: str) -> Verdict:
     title = "Unauthorized" if status == 401 else "Forbidden"
-    return Verdict("", api.Problem(title=title, status=status, detail=detail))
+    return Verdict(ANYBODY, api.Problem(title=title, status=status, detail=detail))
 
 
 class Gate:
@@ -133,9 +152,9 @@ class Gate:
             if verdict.problem is not None:
                 await _refuse(verdict.problem, send)
                 return
-            scope.setdefault("state", {})["caller"] = verdict.who
+            scope.setdefault("state", {}).update(caller=verdict.who.name, asking=verdict.who)
             if needs(knock.method, knock.path) is not Role.READ:
-                LOG.info("event=change method=%s path=%r token=%s", knock.method, knock.path, verdict.who or "-")
+                LOG.info("event=change method=%s path=%r token=%s", knock.method, knock.path, verdict.who.name or "-")
         await self._app(scope, receive, send)
 
 
@@ -144,7 +163,7 @@ def _knock(scope: HTTPScope) -> Knock:
     host, origin, authorization = (
         headers.get(name, b"").decode("latin-1") for name in (b"host", b"origin", b"authorization")
     )
-    return Knock(scope["method"], scope["path"], host, origin, authorization)
+    return Knock(scope["method"], as_routed(scope["path"]), host, origin, authorization)
 
 
 async def _refuse(problem: api.Problem, send: Send) -> None:

@@ -12,6 +12,7 @@ from litestar.params import SkipValidation
 
 from fallow_collector.api import query
 from fallow_collector.api.answers import Answers, Asked
+from fallow_collector.api.caller import FromCaller, check_device
 from fallow_collector.api.documents import errors
 from fallow_collector.api.parameters import Columns, End, FromAnswers, Start, Step, Uuid
 from fallow_proto import api
@@ -28,6 +29,7 @@ FromExecutor = NamedDependency[SkipValidation[ThreadPoolExecutor]]
 )
 async def history(
     answers: FromAnswers,
+    caller: FromCaller,
     executor: FromExecutor,
     uuid: Uuid,
     columns: Columns = None,
@@ -36,6 +38,7 @@ async def history(
     step: Step = "0",
 ) -> Response[bytes]:
     """Columns of one device from start to end, as they came or by steps; null where nothing is known."""
+    check_device(caller, answers, uuid)
     asked = Asked(uuid, query.columns(columns), *query.span(start, end, step, time.time()))
     body = await asyncio.get_running_loop().run_in_executor(executor, _encoded, answers, asked)
     return Response(body, media_type="application/json")

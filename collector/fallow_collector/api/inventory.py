@@ -3,6 +3,7 @@
 from litestar import delete, post
 from litestar.params import FromPath, JSONBody
 
+from fallow_collector.api.caller import Caller, FromCaller, Places, check_device
 from fallow_collector.api.documents import errors
 from fallow_collector.api.parameters import FromAnswers
 from fallow_collector.api.query import CLASSES, BadQuery, known
@@ -13,11 +14,13 @@ MAX_UUID = 256
 
 @post(
     "/api/v1/inventory", operation_id="declare", summary="Declare devices", sync_to_thread=False, status_code=200,
-    responses=errors(400),
+    responses=errors(400, 403),
 )
-def declare(answers: FromAnswers, data: JSONBody[api.Declaration]) -> api.DeclarationResult:
+def declare(answers: FromAnswers, caller: FromCaller, data: JSONBody[api.Declaration]) -> api.DeclarationResult:
     """Say that devices are there: one that is declared and not seen counts as absent."""
     check(data)
+    for device in data.devices:
+        check_site(caller, answers, device)
     return answers.declare(data)
 
 
@@ -25,8 +28,9 @@ def declare(answers: FromAnswers, data: JSONBody[api.Declaration]) -> api.Declar
     "/api/v1/inventory/{uuid:str}", operation_id="retire", summary="Retire a device", sync_to_thread=False,
     responses=errors(404, 409),
 )
-def retire(answers: FromAnswers, uuid: FromPath[str]) -> None:
+def retire(answers: FromAnswers, caller: FromCaller, uuid: FromPath[str]) -> None:
     """Forget a device that is absent; one that is still seen is refused."""
+    check_device(caller, answers, uuid)
     answers.retire(uuid)
 
 
@@ -34,9 +38,18 @@ def retire(answers: FromAnswers, uuid: FromPath[str]) -> None:
     "/api/v1/devices/{uuid:str}/baseline/accept", operation_id="accept_baseline", summary="Accept a baseline",
     sync_to_thread=False, status_code=200, responses=errors(404, 409),
 )
-def accept_baseline(answers: FromAnswers, uuid: FromPath[str]) -> api.Baseline:
+def accept_baseline(answers: FromAnswers, caller: FromCaller, uuid: FromPath[str]) -> api.Baseline:
     """Take what the device draws and holds now as what it draws and holds when nothing runs on it."""
+    check_device(caller, answers, uuid)
     return answers.accept_baseline(uuid)
+
+
+def check_site(caller: Caller, places: Places, device: api.Declared) -> None:
+    """Raises OtherSite if the device, or the node that it is said to be in, is not of the caller's sites."""
+    caller.check_site(device.site)
+    for site in (places.site_of(device.uuid), places.site_of_node(device.node)):
+        if site:
+            caller.check_site(site)
 
 
 def check(declaration: api.Declaration) -> None:

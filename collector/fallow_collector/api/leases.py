@@ -1,14 +1,16 @@
 """Routes for leases: reserve, commit, renew, release, and what there is."""
 
-from typing import Annotated, Any, Protocol
+from collections.abc import Sequence
+from typing import Annotated, Protocol
 
 import msgspec
-from litestar import Request, get, post
+from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter, SkipValidation
 
+from fallow_collector.api.caller import ANYBODY, Caller, FromCaller, check_device
 from fallow_collector.api.documents import errors
-from fallow_collector.api.parameters import DEFAULT_LIMIT, Cursor, Limit
+from fallow_collector.api.parameters import DEFAULT_LIMIT, Cursor, FromAnswers, Limit
 from fallow_collector.api.query import BadQuery
 from fallow_proto import api
 from fallow_proto.dispatch import Claim, Lease, Reserve
@@ -20,7 +22,8 @@ MAX_WORD = 256
 class Leases(Protocol):
     """Who gives leases. Each raises Faulted, or Unavailable when what was decided cannot be made durable."""
 
-    async def reserve(self, wanted: Reserve, caller: str) -> Lease: ...
+    async def reserve(self, wanted: Reserve, caller: str, sites: Sequence[str] = ()) -> Lease:
+        """sites: of which devices may be found for a request, empty: all."""
 
     async def commit(self, lease_id: str, claim: Claim, caller: str) -> Lease: ...
 
@@ -28,10 +31,13 @@ class Leases(Protocol):
 
     async def release(self, lease_id: str, claim: Claim, caller: str) -> Lease: ...
 
-    def lease(self, lease_id: str) -> Lease: ...
+    def lease(self, lease_id: str, asking: Caller = ANYBODY) -> Lease: ...
 
-    def leases(self, holder: list[str], limit: int, cursor: str | None) -> api.Page[Lease]:
-        """Sorted by id; the cursor is the last id of the page before."""
+    def leases(
+        self, holder: list[str], limit: int, cursor: str | None, asking: Caller = ANYBODY
+    ) -> api.Page[Lease]:
+        """Sorted by id; the cursor is the last id of the page before. Who may lease sees their own, who may only read
+        and who may everything see all, each of their sites."""
 
 
 FromLeases = NamedDependency[SkipValidation[Leases]]
@@ -46,10 +52,10 @@ Holders = Annotated[
 
 @post(
     "/api/v1/leases", operation_id="reserve", summary="Reserve devices, and commit unless they are held",
-    status_code=201, responses=errors(400, 404, 409, 410, 503),
+    status_code=201, responses=errors(400, 403, 404, 409, 410, 503),
 )
 async def reserve(
-    leases: FromLeases, request: Request[Any, Any, Any], data: JSONBody[Reserve], idempotency_key: Key = None
+    leases: FromLeases, answers: FromAnswers, caller: FromCaller, data: JSONBody[Reserve], idempotency_key: Key = None
 ) -> Lease:
     """Lease devices that fit a request, or those that are named: all of them or none."""
     if idempotency_key:
@@ -57,26 +63,30 @@ async def reserve(
             raise BadQuery(f"key={data.key!r} and Idempotency-Key: {idempotency_key!r} differ; expected one of them")
         data = msgspec.structs.replace(data, key=idempotency_key)
     check(data)
-    return await leases.reserve(data, _caller(request))
+    for uuid in data.devices:
+        check_device(caller, answers, uuid)
+    if data.request is not None:
+        caller.of_sites(data.request.sites)
+    return await leases.reserve(data, caller.name, caller.sites)
 
 
 @get(
     "/api/v1/leases", operation_id="leases", summary="Leases", sync_to_thread=False, responses=errors(400),
 )
 def list_leases(
-    leases: FromLeases, holder: Holders = None, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    leases: FromLeases, caller: FromCaller, holder: Holders = None, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> api.Page[Lease]:
-    """All leases that have not ended, by id."""
-    return leases.leases(holder or [], limit, cursor)
+    """Leases that have not ended, by id: with a token that may lease its own, else all."""
+    return leases.leases(holder or [], limit, cursor, caller)
 
 
 @get(
     "/api/v1/leases/{lease_id:str}", operation_id="lease", summary="One lease", sync_to_thread=False,
     responses=errors(404),
 )
-def lease(leases: FromLeases, lease_id: FromPath[str]) -> Lease:
-    """A lease; one that has ended is not found."""
-    return leases.lease(lease_id)
+def lease(leases: FromLeases, caller: FromCaller, lease_id: FromPath[str]) -> Lease:
+    """A lease; one that has ended, or that the token may not see, is not found."""
+    return leases.lease(lease_id, caller)
 
 
 @post(
@@ -84,10 +94,10 @@ def lease(leases: FromLeases, lease_id: FromPath[str]) -> Lease:
     responses=errors(400, 403, 404, 409, 410, 503),
 )
 async def commit(
-    leases: FromLeases, request: Request[Any, Any, Any], lease_id: FromPath[str], data: JSONBody[Claim]
+    leases: FromLeases, caller: FromCaller, lease_id: FromPath[str], data: JSONBody[Claim]
 ) -> Lease:
     """Make a lease of a reservation; `fenced` says whether every node has confirmed its token."""
-    return await leases.commit(lease_id, data, _caller(request))
+    return await leases.commit(lease_id, data, caller.name)
 
 
 @post(
@@ -95,10 +105,10 @@ async def commit(
     responses=errors(400, 403, 404, 409, 410, 503),
 )
 async def renew(
-    leases: FromLeases, request: Request[Any, Any, Any], lease_id: FromPath[str], data: JSONBody[Claim]
+    leases: FromLeases, caller: FromCaller, lease_id: FromPath[str], data: JSONBody[Claim]
 ) -> Lease:
     """Prolong a lease or a reservation to its TTL from now."""
-    return await leases.renew(lease_id, data, _caller(request))
+    return await leases.renew(lease_id, data, caller.name)
 
 
 @post(
@@ -106,10 +116,10 @@ async def renew(
     responses=errors(400, 403, 404, 409, 410, 503),
 )
 async def release(
-    leases: FromLeases, request: Request[Any, Any, Any], lease_id: FromPath[str], data: JSONBody[Claim]
+    leases: FromLeases, caller: FromCaller, lease_id: FromPath[str], data: JSONBody[Claim]
 ) -> Lease:
     """Give the devices back; each is offered again once it was seen quiet and clean."""
-    return await leases.release(lease_id, data, _caller(request))
+    return await leases.release(lease_id, data, caller.name)
 
 
 def check(wanted: Reserve) -> None:
@@ -124,9 +134,3 @@ def check(wanted: Reserve) -> None:
     for name, word in (("holder", wanted.holder), ("key", wanted.key)):
         if len(word) > MAX_WORD or not word.isprintable():
             raise BadQuery(f"{name}={word[:MAX_WORD]!r}: expected at most {MAX_WORD} printable characters")
-
-
-def _caller(request: Request[Any, Any, Any]) -> str:
-    """The name of the token that it came with; empty without tokens."""
-    caller: str = request.scope["state"]["caller"]
-    return caller

@@ -9,6 +9,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from fallow_collector.api.answers import Refused, Unavailable, Unknown
+from fallow_collector.api.caller import OtherSite
 from fallow_collector.api.query import BadQuery
 from fallow_collector.faulted import Faulted
 from fallow_proto import api
@@ -19,6 +20,7 @@ MEDIA_TYPE = "application/problem+json"
 
 STATUS_OF: dict[type[Exception], int] = {
     BadQuery: 400,
+    OtherSite: 403,
     Unknown: 404,
     Refused: 409,
     Unavailable: 503,

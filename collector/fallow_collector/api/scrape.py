@@ -11,6 +11,7 @@ from litestar.params import SkipValidation
 from litestar.response import Stream
 
 from fallow_collector.api.answers import Answers, Where
+from fallow_collector.api.caller import FromCaller
 from fallow_collector.api.documents import errors
 from fallow_collector.api.exposition import CONTENT_TYPE, Sample, render
 from fallow_collector.api.families import capacity_samples
@@ -29,19 +30,22 @@ _TEXT: Any = ResponseSpec(
     "/metrics", operation_id="metrics", summary="Metrics of the collector and of capacity", sync_to_thread=False,
     responses={200: _TEXT},
 )
-def metrics(answers: FromAnswers) -> Response[bytes]:
-    """Prometheus text: the collector's own numbers and capacity by group."""
-    own = (Sample(*sample) for sample in answers.own_metrics())
-    return Response(render((*own, *capacity_samples(answers.capacity(Where())))), media_type=CONTENT_TYPE)
+def metrics(answers: FromAnswers, caller: FromCaller) -> Response[bytes]:
+    """Prometheus text: the collector's own numbers and capacity by group; with a token of some sites, their capacity
+    only."""
+    own = () if caller.sites else [Sample(*sample) for sample in answers.own_metrics()]
+    capacity = answers.capacity(Where(site=caller.sites))
+    return Response(render((*own, *capacity_samples(capacity))), media_type=CONTENT_TYPE)
 
 
 @get(
     "/metrics/devices", operation_id="device_metrics", summary="Metrics of the devices", sync_to_thread=False,
     responses={200: _TEXT},
 )
-def device_metrics(answers: FromAnswers, site: OneSite = "", node: OneNode = "") -> Stream:
+def device_metrics(answers: FromAnswers, caller: FromCaller, site: OneSite = "", node: OneNode = "") -> Stream:
     """Prometheus text: the newest readings of the devices."""
-    return Stream(_chunks(answers, site, node), media_type=CONTENT_TYPE)
+    where = Where(site=caller.of_sites((site,) if site else ()), node=(node,) if node else ())
+    return Stream(_chunks(answers, where), media_type=CONTENT_TYPE)
 
 
 @get("/healthz", operation_id="healthz", summary="Whether the collector lives", sync_to_thread=False,
@@ -63,8 +67,8 @@ def readyz(answers: FromAnswers, tokens: FromTokens) -> Response[bytes]:
     return Response(b"ready\n", media_type="text/plain")
 
 
-async def _chunks(answers: Answers, site: str, node: str) -> AsyncIterator[bytes]:
+async def _chunks(answers: Answers, where: Where) -> AsyncIterator[bytes]:
     """A large fleet's text is rendered piece by piece, and other requests are answered in between."""
-    for chunk in answers.device_metrics(site, node):
+    for chunk in answers.device_metrics(where):
         yield chunk
         await asyncio.sleep(0)

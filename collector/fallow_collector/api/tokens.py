@@ -3,6 +3,7 @@
 The file is TOML, a line a token, as `fallow token new` prints it:
 
     ci = { role = "read", sha256 = "9f86d0…" }
+    batch = { role = "lease", sites = ["north"], sha256 = "60303a…" }
 
 A token is 256 random bits, so a plain SHA-256 cannot be guessed backwards and needs no salt.
 """
@@ -39,11 +40,16 @@ class Token(NamedTuple):
     name: str
     role: Role
     sha256: bytes
+    sites: tuple[str, ...] = ()  # empty: all
+
+
+_Site = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
 
 
 class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     role: Role
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    sites: Annotated[tuple[_Site, ...], msgspec.Meta(min_length=1)] | None = None
 
 
 def parse(text: str, where: str) -> tuple[Token, ...]:
@@ -59,9 +65,9 @@ def parse(text: str, where: str) -> tuple[Token, ...]:
         except msgspec.ValidationError as error:
             raise SettingsError(
                 f"{where}: token {name}: {error}; expected {{ role = \"read\", \"lease\" or \"admin\", "
-                f"sha256 = 64 hex digits }}"
+                f"sha256 = 64 hex digits }}, and sites = [\"NAME\"] if it is not for all sites"
             ) from error
-        tokens.append(Token(name, valid.role, bytes.fromhex(valid.sha256)))
+        tokens.append(Token(name, valid.role, bytes.fromhex(valid.sha256), valid.sites or ()))
     if not tokens:
         raise SettingsError(f"{where}: holds no token; make one with: fallow token new --role admin --name NAME")
     return tuple(tokens)

@@ -10,6 +10,7 @@ from litestar.params import HeaderParameter, QueryParameter, SkipValidation
 from litestar.response import Stream
 
 from fallow_collector.api.answers import Where
+from fallow_collector.api.caller import FromCaller
 from fallow_collector.api.documents import errors
 from fallow_collector.api.parameters import Classes, Models, Nodes, Phases, Sites, Vendors
 from fallow_collector.api.query import CLASSES, PHASES, BadQuery, known, words
@@ -41,6 +42,7 @@ LastEventId = Annotated[
 )
 def watch(
     watches: FromWatches,
+    caller: FromCaller,
     site: Sites = None,
     node: Nodes = None,
     device_class: Classes = None,
@@ -56,8 +58,8 @@ def watch(
     came after the given id is not known any more: ask again without one. A slow reader is told the newest state only.
     """
     where = Where(
-        words(site), words(node), known("class", words(device_class), CLASSES), words(vendor), words(model),
-        known("phase", words(phase), PHASES),
+        caller.of_sites(words(site)), words(node), known("class", words(device_class), CLASSES), words(vendor),
+        words(model), known("phase", words(phase), PHASES),
     )
     events = watches.join(where, resumed(last_event_id or resume))
     return Stream(events, media_type="text/event-stream", headers={"cache-control": "no-store"})

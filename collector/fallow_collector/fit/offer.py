@@ -119,8 +119,13 @@ class Offer:
         return found
 
 
-def offer(fleet: Fleet, members: Members, snapshot: Judged, device_class: str) -> Offer:
-    of_class = np.array([key.device_class == device_class for key in members.groups], dtype=np.bool_)
+def offer(
+    fleet: Fleet, members: Members, snapshot: Judged, device_class: str, sites: tuple[str, ...] = ()
+) -> Offer:
+    """sites: of which devices are on offer, empty: all."""
+    of_class = np.array([
+        key.device_class == device_class and (not sites or key.site in sites) for key in members.groups
+    ], dtype=np.bool_)
     at = np.flatnonzero(snapshot.counted[members.rows] & of_class[members.group])
     rows = members.rows[at]
     assessed = snapshot.assessment

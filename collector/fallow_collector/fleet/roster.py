@@ -117,6 +117,9 @@ class Roster:
             self.series.append(tags)
         return position
 
+    def site_of(self, row: int) -> str:
+        return self.nodes[int(self.owner[row])].site
+
     def owned(self, rows: "slice | NDArray[np.integer] | int | None" = None) -> NDArray[np.uint8]:
         """uint8, the allocation of rows (default: all) that counts: our own lease, else what its scheduler says."""
         which = slice(self.count) if rows is None else rows

@@ -45,7 +45,7 @@ class Ledger:
         """Raises Faulted for one that there is not, or not any more."""
         found = self._book.get(lease_id)
         if found is None or found.state is State.ENDED:
-            raise _not_found(lease_id)
+            raise not_found(lease_id)
         return found
 
     def leases(self) -> list[Lease]:
@@ -188,7 +188,7 @@ class Ledger:
         """A lease that its holder speaks of, and where the command leads. Raises Faulted."""
         lease = self._book.get(lease_id)
         if lease is None:
-            raise _not_found(lease_id)
+            raise not_found(lease_id)
         if lease.why == fencing.LOST:  # whose it was is known by name only
             raise over(lease)
         claimant = Claimant(caller, claim.holder)
@@ -241,7 +241,7 @@ def over(lease: Lease) -> Faulted:
     return Faulted(fault, f"lease {lease.lease_id} has ended: {lease.why}; reserve anew")
 
 
-def _not_found(lease_id: str) -> Faulted:
+def not_found(lease_id: str) -> Faulted:
     return Faulted(
         Fault.LEASE_NOT_FOUND, f"there is no lease {lease_id}: it never was, or it has ended"
     )

@@ -219,13 +219,13 @@ def test_nodes_say_how_they_are(site: Site) -> None:
 
 
 def test_prometheus_text_has_a_family_a_metric_and_leaves_out_what_is_not_known(site: Site) -> None:
-    text = b"".join(site.live.device_metrics("", "")).decode()
+    text = b"".join(site.live.device_metrics(Where())).decode()
     assert text.count("# TYPE device_power_watts gauge\n") == 1
     labels = 'site="s1",node="n1",uuid="g0",vendor="nvidia",model="NVIDIA A100-SXM4-80GB",class="intelligent"'
     assert f"device_power_watts{{{labels}}} 60.0\n" in text
     assert f'device_phase{{{labels},phase="idle"}} 1.0\n' in text
     assert 'device_processes{site="s1",node="n1",uuid="g2"' not in text
-    assert b"".join(site.live.device_metrics("", "n2")) == b""
+    assert b"".join(site.live.device_metrics(Where(node=("n2",)))) == b""
 
 
 class DownStore(MemoryStore):

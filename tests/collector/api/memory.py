@@ -229,8 +229,13 @@ class MemoryAnswers:
         yield "fallow_collector_reports_total", "counter", "Reports taken.", {"lane": "backlog"}, 2.0**53 + 2
         yield "fallow_collector_store_bytes", "gauge", "Bytes of the store.", {}, float("nan")
 
-    def device_metrics(self, site: str, node: str) -> Iterator[bytes]:
-        where = Where(site=(site,) if site else (), node=(node,) if node else ())
+    def site_of(self, uuid: str) -> str | None:
+        return next((one.site for one in self.members if one.uuid == uuid), None)
+
+    def site_of_node(self, node: str) -> str | None:
+        return next((one.site for one in self.members if one.node == node), None)
+
+    def device_metrics(self, where: Where) -> Iterator[bytes]:
         for metric in METRICS:
             yield render(
                 Sample(f"fallow_device_{metric.name}", metric.kind, metric.help, {"uuid": one.uuid, "node": one.node},

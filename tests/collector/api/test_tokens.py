@@ -28,6 +28,13 @@ def test_what_the_command_mints_the_collector_takes() -> None:
     assert find("", tokens) is None
 
 
+def test_a_token_of_sites_is_read_back_as_it_was_minted() -> None:
+    minted = mint("batch", "lease", ["north", 'quo"te\\'])
+    found = find(minted.secret, parse(minted.line, "tokens"))
+    assert found is not None
+    assert (found.role, found.sites) == (Role.LEASE, ("north", 'quo"te\\'))
+
+
 def test_two_minted_secrets_differ_and_are_not_in_their_lines() -> None:
     one, other = mint("a", "read"), mint("a", "read")
     assert one.secret != other.secret
@@ -42,6 +49,8 @@ def test_two_minted_secrets_differ_and_are_not_in_their_lines() -> None:
     ('ci = { role = "read" }', "token ci: .*sha256"),
     (f'ci = {{ role = "read", sha256 = "{DIGEST}", rolle = "" }}', "unknown field"),
     ('ci = "secret"', "token ci"),
+    (f'ci = {{ role = "read", sites = [], sha256 = "{DIGEST}" }}', r"sites = \[\"NAME\"\] if it is not for all"),
+    (f'ci = {{ role = "read", sites = "north", sha256 = "{DIGEST}" }}', "token ci: .*array"),
 ])
 def test_a_bad_tokens_file_says_which_token_and_what_would_be_right(text: str, expected: str) -> None:
     with pytest.raises(SettingsError, match=expected):

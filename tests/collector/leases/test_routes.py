@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from fallow_collector.api.caller import ANYBODY, Caller
 from fallow_collector.desk import Desk
 from fallow_proto import dispatch
 from fallow_proto.codec import layout_of
@@ -45,8 +46,8 @@ class OnItsLoop:
         if self._desk is not None:
             await self._desk.close()
 
-    async def reserve(self, wanted: Reserve, caller: str) -> Lease:
-        return await self.desk.reserve(wanted, caller)
+    async def reserve(self, wanted: Reserve, caller: str, sites: Sequence[str] = ()) -> Lease:
+        return await self.desk.reserve(wanted, caller, sites)
 
     async def commit(self, lease_id: str, claim: Claim, caller: str) -> Lease:
         return await self.desk.commit(lease_id, claim, caller)
@@ -57,11 +58,11 @@ class OnItsLoop:
     async def release(self, lease_id: str, claim: Claim, caller: str) -> Lease:
         return await self.desk.release(lease_id, claim, caller)
 
-    def lease(self, lease_id: str) -> Lease:
-        return self.desk.lease(lease_id)
+    def lease(self, lease_id: str, asking: Caller = ANYBODY) -> Lease:
+        return self.desk.lease(lease_id, asking)
 
-    def leases(self, holder: list[str], limit: int, cursor: str | None) -> Any:
-        return self.desk.leases(holder, limit, cursor)
+    def leases(self, holder: list[str], limit: int, cursor: str | None, asking: Caller = ANYBODY) -> Any:
+        return self.desk.leases(holder, limit, cursor, asking)
 
 
 @pytest.fixture
