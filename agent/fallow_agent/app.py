@@ -30,7 +30,7 @@ from fallow_agent.uplink.backoff import Backoff
 from fallow_agent.uplink.channel import Channel
 from fallow_agent.uplink.protocol import State, Uplink
 from fallow_proto.states import EventKind
-from fallow_proto.systemd import notify, watchdog_interval_s
+from fallow_proto.systemd import Watchdog, notify, notify_status, watchdog_interval_s
 from fallow_proto.v1 import telemetry_pb2 as pb
 
 log = logging.getLogger(__name__)
@@ -72,8 +72,7 @@ class Agent:
         self._notes = 0
         self._has_reported = False
         self._is_ready = False
-        self._watchdog_s = watchdog_interval_s()
-        self._watchdog_at = now
+        self._watchdog = Watchdog(watchdog_interval_s(), now)
         self._status = ""
         self._opened = Committed(
             recovered=opened.recovered(), counters=self._counters, set_aside=opened.set_aside(), problem=opened.problem
@@ -146,6 +145,7 @@ class Agent:
         self._tell(w.Sampled(report))
         self._spool.flush(report.time_ms, sent=self._is_streaming)
         self._has_reported = True
+        self._watchdog.worked()
 
     def _pulse(self, now: float) -> None:
         """About once a second, whether there is anything to report or not."""
@@ -300,15 +300,16 @@ class Agent:
         if not self._is_ready and (self._has_reported or nothing_to_report):
             self._is_ready = True
             notify("READY=1")
-        if self._watchdog_s is not None and now >= self._watchdog_at:
-            self._watchdog_at = now + self._watchdog_s
+        if not self._sampling.sampler.reports:
+            self._watchdog.worked()
+        if self._watchdog.due(now):
             notify("WATCHDOG=1")
         status = f"{self._uplink.state.name.lower()}, {len(self._sampling.sampler.devices)} devices"
         if self._problem:
             status += f", spool in memory: {self._problem}"
         if status != self._status:
             self._status = status
-            notify(f"STATUS={status}")
+            notify_status(status)
 
 
 def _boot_id() -> str:

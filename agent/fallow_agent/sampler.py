@@ -52,6 +52,11 @@ class Sampler:
         return [(name, device) for name in sorted(self._sources) for device in self._sources[name].devices]
 
     @property
+    def reports(self) -> bool:
+        """Whether there is anything to report, if only that it is not known."""
+        return bool(self._blocks)
+
+    @property
     def wake_at(self) -> float:
         """When to call due() and ready() at the latest."""
         next_tick = self._schedule.time_of(self._tick + 1)

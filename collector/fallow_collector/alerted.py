@@ -178,7 +178,7 @@ class Alerted:
         evaluation = self.alerting.evaluation
         return Itself(
             site=self._settings.site, version=self._version, up_s=time.monotonic() - self._began, complete=complete,
-            store_commits=not watched.writer.problem, state_commits=not watched.own.state_problem,
+            store_commits=not watched.writer.trouble(time.monotonic()), state_commits=not watched.own.state_problem,
             unacknowledged_s=unacknowledged_s, store_full_in_s=self._forecast.full_in_s,
             events_dropped=watched.journal.dropped,
             certificate_remaining_ratio=None if valid is None else valid.remaining_ratio(wall),

@@ -44,7 +44,7 @@ from fallow_collector.view import View
 from fallow_collector.watch.feed import Feed
 from fallow_collector.watch.watchers import Watchers
 from fallow_collector.writer import Progress, Writer
-from fallow_proto.systemd import notify, watchdog_interval_s
+from fallow_proto.systemd import Watchdog, notify, notify_status, watchdog_interval_s
 from fallow_proto.v1 import telemetry_pb2 as pb
 
 OPEN_S = 60.0
@@ -284,9 +284,10 @@ class Collector:
     # --- parts that run for ever ---
 
     async def _turn(self) -> None:
-        """Micro-batches; and, since nothing works without them, systemd's watchdog."""
-        feed_s = watchdog_interval_s()
-        now = fed = time.monotonic()
+        """Micro-batches; and, since nothing works without them, systemd's watchdog. The writer has no part in it:
+        Writer.trouble says why."""
+        now = time.monotonic()
+        watchdog = Watchdog(watchdog_interval_s(), now)
         while True:
             # A fleet that comes back brings minutes of evidence: the longer it takes to judge, the larger the batches,
             # and never more than half of the time.
@@ -297,12 +298,13 @@ class Collector:
             if self._pipeline.judged > judged and (len(self._watches) or self._recordings.recording):
                 self._view.refresh()
             self._pipeline.streams.pulse()
-            if feed_s is not None and now - fed >= feed_s:
+            watchdog.worked()
+            if watchdog.due(now):
                 notify("WATCHDOG=1")
-                fed = now
 
     async def _do_chores(self) -> None:
         serving = True
+        status = ""
         while True:
             await asyncio.sleep(CHORES_S)
             self._pipeline.ask_again()
@@ -312,7 +314,9 @@ class Collector:
                 if self._health.due(time.monotonic(), time.time()):
                     self._health.tick(self._view.now().assessment.reasons, time.monotonic(), time.time())
             self._view.now()  # so that a change of phase bears its time, whether somebody asks or not
-            if serving != (not self._writer.problem):
+            if status != (status := self._own.status()):
+                notify_status(status)
+            if serving != (not self._writer.trouble(time.monotonic())):
                 serving = not serving
                 await self._server.serving(serving)
 

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import faulthandler
 import gc
 import logging
 import sys
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="level=%(levelname)s at=%(name)s %(message)s"
     )
+    faulthandler.enable()  # systemd's watchdog ends us by SIGABRT: the journal then says where we were stuck
     for library in ("uvicorn", "httpx"):  # their lives are told by the collector's own lines
         logging.getLogger(library).setLevel(logging.WARNING)
     # Each message makes some hundred objects that die at once and in no cycle; looking through them, and through the

@@ -34,8 +34,13 @@ class Own:
 
     def readiness(self) -> list[str]:
         """Why the collector cannot do its work now; empty when it can."""
-        problems = {"store": self._writer.problem, "state": self.state_problem, "listeners": self.listener_problem}
+        store = self._writer.trouble(time.monotonic())
+        problems = {"store": store, "state": self.state_problem, "listeners": self.listener_problem}
         return [f"{what}: {problem}" for what, problem in problems.items() if problem]
+
+    def status(self) -> str:
+        """One line for whoever asks systemd."""
+        return "; ".join([f"{len(self._pipeline.streams)} agents, {self._fleet.count} devices", *self.readiness()])
 
     def measures(self) -> Iterator[Measure]:
         yield from self._of_ingest()
@@ -81,7 +86,8 @@ class Own:
 
     def _of_writer(self) -> Iterator[Measure]:
         pipeline, writer = self._pipeline, self._writer
-        yield Measure("fallow_writer_up", "gauge", "Whether the store commits: 1 or 0.", {}, float(not writer.problem))
+        up = not writer.trouble(time.monotonic())
+        yield Measure("fallow_writer_up", "gauge", "Whether the store commits: 1 or 0.", {}, float(up))
         yield Measure("fallow_writer_offered_total", "counter", "Reports taken for the store.", {}, pipeline.offered)
         yield Measure(
             "fallow_writer_dropped_total", "counter",

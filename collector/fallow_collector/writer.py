@@ -29,6 +29,9 @@ PENDING_BYTES = 128 * 2**20
 
 RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 
+HUNG_S = 60.0
+"""A healthy store needs seconds for a commit, and less than this for an hour's files."""
+
 ROW_BYTES = 12  # time and series of a row
 SPAN_BYTES = 64
 
@@ -77,6 +80,7 @@ class Writer:
         self._batch_size = (0, 0)
         self._failed = 0  # times in a row
         self._retry_at = 0.0
+        self._began: float | None = None  # the step that is not over
 
     @property
     def has_room(self) -> bool:
@@ -94,6 +98,18 @@ class Writer:
     @property
     def pending_rows(self) -> int:
         return self._pending_rows
+
+    def trouble(self, now: float) -> str:
+        """Why nothing is committed now (monotonic); empty: nothing is wrong. A store that hangs is waited for: what
+        keeps its thread in the kernel would keep the whole process there when it is to be restarted, and until then
+        everything but the store goes on."""
+        began = self._began
+        if self.problem or began is None or now - began < HUNG_S:
+            return self.problem
+        return (
+            f"it has not answered for {now - began:.0f} s, expected less than {HUNG_S:.0f}; look at its disk or "
+            "server, and restart the collector if they are well"
+        )
 
     def offer(self, rows: Sequence[Rows], spans: Sequence[Span]) -> bool:
         """Take rows and the numbers that they came under; False: there is no room, and nothing was taken."""
@@ -114,6 +130,13 @@ class Writer:
 
         now: monotonic, for patience; wall: unix seconds, for the store.
         """
+        self._began = now
+        try:
+            return self._step(now, wall)
+        finally:
+            self._began = None
+
+    def _step(self, now: float, wall: float) -> Progress:
         if now < self._retry_at:
             return Progress(problem=self.problem)
         opened = None

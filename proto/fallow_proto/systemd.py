@@ -20,6 +20,34 @@ def notify(state: str) -> None:
         pass
 
 
+def notify_status(text: str) -> None:
+    """The line that `systemctl status` shows. A break in it would begin another message."""
+    notify(f"STATUS={' '.join(text.split())}")
+
+
+class Watchdog:
+    """When to feed systemd's: no more often than it needs, and only for work that was done since the last time, so that
+    a loop that runs and achieves nothing starves it."""
+
+    def __init__(self, every_s: float | None, now: float) -> None:
+        """every_s: as watchdog_interval_s() says. now: seconds of any clock that never goes back."""
+        self._every_s = every_s
+        self._due_at = now
+        self._worked = False
+
+    def worked(self) -> None:
+        """What the service is there for was done."""
+        self._worked = True
+
+    def due(self, now: float) -> bool:
+        """Whether to send WATCHDOG=1 now; the caller then does."""
+        if self._every_s is None or now < self._due_at or not self._worked:
+            return False
+        self._due_at = now + self._every_s
+        self._worked = False
+        return True
+
+
 def watchdog_interval_s() -> float | None:
     """How often to send WATCHDOG=1: half of what systemd allows, or None when it does not watch us."""
     usec = os.environ.get("WATCHDOG_USEC", "")

@@ -103,7 +103,7 @@ def test_systemd_s_watchdog_is_fed_while_micro_batches_are_judged(tmp_path: Path
     program = Program(tmp_path)
     try:
         program.start(messages=4, WATCHDOG_USEC="200000")
-        assert set(program.notified) == {"READY=1", "WATCHDOG=1"}
+        assert {"READY=1", "WATCHDOG=1"} <= set(program.notified)
     finally:
         program.stop(signal.SIGKILL)
 

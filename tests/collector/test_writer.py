@@ -6,7 +6,7 @@ import numpy as np
 
 from fallow_collector.series import Series, Source, Span
 from fallow_collector.stores.store import Batch, Outcome, Rows
-from fallow_collector.writer import RETRY_S, Progress, Writer
+from fallow_collector.writer import HUNG_S, RETRY_S, Progress, Writer
 from fallow_proto.ranges import RangeSet
 from tests.collector.memory_store import MemoryStore
 
@@ -42,6 +42,35 @@ def test_the_first_step_opens_the_store_and_says_what_it_has() -> None:
     assert writer.step(0.0, WALL).opened == {SOURCE: RangeSet([(1, 5)])}
     assert writer.problem == ""
     assert writer.offer(rows(), span(6))
+
+
+class HangingStore(MemoryStore):
+    """Its disk hangs from the next write on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hangs, self.goes_on = threading.Event(), threading.Event()
+
+    def write(self, batch: Batch, now: float) -> Outcome:
+        self.hangs.set()
+        self.goes_on.wait()
+        return super().write(batch, now)
+
+
+def test_a_store_that_hangs_is_told_while_it_does() -> None:
+    store = HangingStore()
+    writer = opened(store)
+    writer.offer(rows(), span(1))
+    thread = threading.Thread(target=writer.step, args=(100.0, WALL))
+    thread.start()
+    try:
+        assert store.hangs.wait(60.0)
+        assert writer.trouble(100.0 + HUNG_S - 1.0) == ""
+        assert "it has not answered for 75 s, expected less than 60" in writer.trouble(175.0)
+    finally:
+        store.goes_on.set()
+        thread.join()
+    assert writer.trouble(1000.0) == ""
 
 
 def test_offers_are_committed_together_and_successive_numbers_are_one_span() -> None:
