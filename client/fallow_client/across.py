@@ -81,8 +81,9 @@ def _oldest_ms(answer: object) -> int | None:
         case api.Capacity() | api.Totals():
             return answer.max_age_ms
         case api.Page():
-            ages = [one.age_ms for one in answer.items]
-            return None if None in ages else max(ages, default=None)
+            ages: list[int | None] = [getattr(one, "age_ms", None) for one in answer.items]
+            known = [age for age in ages if age is not None]
+            return max(known, default=None) if len(known) == len(ages) else None
         case Fit(placement=placement) if placement is not None:
             return placement.max_age_ms
         case _:

@@ -9,7 +9,7 @@ from typing import TypeVar
 import httpx
 
 from fallow_client import calls, keeping, watching
-from fallow_client.calls import EVERYTHING, Call, Where
+from fallow_client.calls import EVERY_ALERT, EVERYTHING, Call, Where, Which
 from fallow_client.connection import AGAIN_S, DEFAULT_URL, settings_for, unreachable
 from fallow_client.errors import Unreachable
 from fallow_client.following import Event
@@ -17,6 +17,7 @@ from fallow_client.held import Held, Outcome
 from fallow_client.leasing import clock, term
 from fallow_client.mirror import Mirror, mirrored_async
 from fallow_proto import api
+from fallow_proto.alerts import Alert, AlertReceiver, AlertRule, AlertTested, Silence, SilenceWanted
 from fallow_proto.dispatch import (
     Claim,
     Cordon,
@@ -163,6 +164,33 @@ class AsyncClient:
     async def ledgers(self) -> list[LedgerState]:
         """What the schedulers have said of their allocations, and how long ago."""
         return await self.ask(calls.ledgers())
+
+    async def alerts(
+        self, which: Which = EVERY_ALERT, limit: int | None = None, cursor: str | None = None
+    ) -> api.Page[Alert]:
+        """Alerts that fire, are pending, or were resolved in the last 15 minutes."""
+        return await self.ask(calls.alerts(which, limit, cursor))
+
+    async def alert_rules(self) -> api.Page[AlertRule]:
+        return await self.ask(calls.alert_rules())
+
+    async def alert_receivers(self) -> api.Page[AlertReceiver]:
+        """Who is told of alerts, and how telling them goes."""
+        return await self.ask(calls.alert_receivers())
+
+    async def test_receiver(self, name: str) -> AlertTested:
+        """Sends a message at once; the answer says whether it was delivered."""
+        return await self.ask(calls.test_receiver(name))
+
+    async def silences(self) -> api.Page[Silence]:
+        return await self.ask(calls.silences())
+
+    async def silence(self, wanted: SilenceWanted) -> Silence:
+        """For a time, nobody is told of alerts that all matchers match."""
+        return await self.ask(calls.silence(wanted))
+
+    async def end_silence(self, silence_id: str) -> None:
+        await self.ask(calls.end_silence(silence_id))
 
     def watch(self, where: Where = EVERYTHING) -> AsyncGenerator[Event, None]:
         """Every device that matches, then each change, for ever; see Client.watch."""

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from fallow_client.errors import Malformed, refusal
+from fallow_proto import alerts as shapes
 from fallow_proto import api, dispatch
 
 Answer = TypeVar("Answer")
@@ -35,6 +36,19 @@ class Where(NamedTuple):
 
 
 EVERYTHING = Where()
+
+
+class Which(NamedTuple):
+    """Filters of alerts, as Where's."""
+
+    state: tuple[str, ...] = ()
+    severity: tuple[str, ...] = ()
+    node: tuple[str, ...] = ()
+    uuid: tuple[str, ...] = ()
+    rule: tuple[str, ...] = ()
+
+
+EVERY_ALERT = Which()
 
 
 def capacity(where: Where = EVERYTHING) -> Call[api.Capacity]:
@@ -147,6 +161,38 @@ def uncordon(cordon_id: str, owner: str = "") -> Call[None]:
 
 def ledgers() -> Call[list[dispatch.LedgerState]]:
     return Call("GET", "/api/v1/ledgers", list[dispatch.LedgerState])
+
+
+def alerts(
+    which: Which = EVERY_ALERT, limit: int | None = None, cursor: str | None = None
+) -> Call[api.Page[shapes.Alert]]:
+    filters = ((name, ",".join(words)) for name, words in which._asdict().items())
+    return Call("GET", "/api/v1/alerts", api.Page[shapes.Alert], _filled(*filters) + _paged(limit, cursor))
+
+
+def alert_rules() -> Call[api.Page[shapes.AlertRule]]:
+    return Call("GET", "/api/v1/alerts/rules", api.Page[shapes.AlertRule])
+
+
+def alert_receivers() -> Call[api.Page[shapes.AlertReceiver]]:
+    return Call("GET", "/api/v1/alerts/receivers", api.Page[shapes.AlertReceiver])
+
+
+def test_receiver(receiver: str) -> Call[shapes.AlertTested]:
+    body = msgspec.json.encode(shapes.AlertTestWanted(receiver=receiver))
+    return Call("POST", "/api/v1/alerts/test", shapes.AlertTested, body=body)
+
+
+def silences() -> Call[api.Page[shapes.Silence]]:
+    return Call("GET", "/api/v1/silences", api.Page[shapes.Silence])
+
+
+def silence(wanted: shapes.SilenceWanted) -> Call[shapes.Silence]:
+    return Call("POST", "/api/v1/silences", shapes.Silence, body=msgspec.json.encode(wanted))
+
+
+def end_silence(silence_id: str) -> Call[None]:
+    return Call("DELETE", f"/api/v1/silences/{quote(silence_id, safe='')}", type(None))
 
 
 def watch(where: Where = EVERYTHING, resume: str = "") -> Call[dispatch.Change]:

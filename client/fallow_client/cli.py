@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from fallow_client.client import Client
 from fallow_client.commands import (
+    alerts,
     baseline,
     capacity,
     cordons,
@@ -23,6 +24,7 @@ from fallow_client.commands import (
     ledgers,
     nodes,
     replay,
+    silences,
     slurm,
     token,
     top,
@@ -67,6 +69,10 @@ COMMANDS = (
     Command("uncordon", "lift a cordon, drain or window", cordons.uncordon_arguments, cordons.run_uncordon),
     Command("cordons", "what is cordoned, by whom, why and until when", cordons.list_arguments, cordons.run_list),
     Command("watch", "every change, as it happens", watch.arguments, watch.run, watch.run_everywhere),
+    Command("alerts", "what is wrong, by which rule, and who is told", alerts.arguments, alerts.run,
+            alerts.run_everywhere),
+    Command("silence", "tell nobody of some alerts for a time", silences.arguments, silences.run,
+            silences.run_everywhere),
     Command("ledgers", "the schedulers that hand out devices", ledgers.arguments, ledgers.run),
     Command("slurm", "Slurm's allocations as a ledger, and its nodes drained", slurm.arguments, slurm.run),
     Command("declare", "say which devices there are", inventory.declare_arguments, inventory.run_declare),

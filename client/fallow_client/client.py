@@ -11,7 +11,7 @@ import httpx
 
 from fallow_client import calls, keeping, watching
 from fallow_client.aio import AsyncClient
-from fallow_client.calls import EVERYTHING, Call, Where
+from fallow_client.calls import EVERY_ALERT, EVERYTHING, Call, Where, Which
 from fallow_client.connection import AGAIN_S, DEFAULT_URL, settings_for, unreachable
 from fallow_client.errors import Unreachable
 from fallow_client.following import Event
@@ -19,6 +19,7 @@ from fallow_client.held import Held, Outcome
 from fallow_client.leasing import clock, term
 from fallow_client.mirror import Mirror, mirrored
 from fallow_proto import api
+from fallow_proto.alerts import Alert, AlertReceiver, AlertRule, AlertTested, Silence, SilenceWanted
 from fallow_proto.dispatch import (
     Claim,
     Cordon,
@@ -175,6 +176,33 @@ class Client:
     def ledgers(self) -> list[LedgerState]:
         """What the schedulers have said of their allocations, and how long ago."""
         return self.ask(calls.ledgers())
+
+    def alerts(
+        self, which: Which = EVERY_ALERT, limit: int | None = None, cursor: str | None = None
+    ) -> api.Page[Alert]:
+        """Alerts that fire, are pending, or were resolved in the last 15 minutes."""
+        return self.ask(calls.alerts(which, limit, cursor))
+
+    def alert_rules(self) -> api.Page[AlertRule]:
+        return self.ask(calls.alert_rules())
+
+    def alert_receivers(self) -> api.Page[AlertReceiver]:
+        """Who is told of alerts, and how telling them goes."""
+        return self.ask(calls.alert_receivers())
+
+    def test_receiver(self, name: str) -> AlertTested:
+        """Sends a message at once; the answer says whether it was delivered."""
+        return self.ask(calls.test_receiver(name))
+
+    def silences(self) -> api.Page[Silence]:
+        return self.ask(calls.silences())
+
+    def silence(self, wanted: SilenceWanted) -> Silence:
+        """For a time, nobody is told of alerts that all matchers match."""
+        return self.ask(calls.silence(wanted))
+
+    def end_silence(self, silence_id: str) -> None:
+        self.ask(calls.end_silence(silence_id))
 
     def watch(self, where: Where = EVERYTHING) -> Iterator[Event]:
         """Every device that matches, then each change, for ever: Changes, and a Cut whenever the watch broke off.
