@@ -11,6 +11,7 @@ import msgspec
 from fallow_client.errors import Malformed, refusal
 from fallow_proto import alerts as shapes
 from fallow_proto import api, dispatch
+from fallow_proto.quiescing import Quiesced, QuiesceRequest
 
 Answer = TypeVar("Answer")
 
@@ -159,6 +160,14 @@ def uncordon(cordon_id: str, owner: str = "") -> Call[None]:
     return Call("DELETE", path, type(None), _filled(("owner", owner)))
 
 
+def quiesce(node: str, request: QuiesceRequest) -> Call[Quiesced]:
+    return Call("POST", _quiesce(node), Quiesced, body=msgspec.json.encode(request))
+
+
+def resume(node: str) -> Call[Quiesced]:
+    return Call("DELETE", _quiesce(node), Quiesced)
+
+
 def ledgers() -> Call[list[dispatch.LedgerState]]:
     return Call("GET", "/api/v1/ledgers", list[dispatch.LedgerState])
 
@@ -245,6 +254,10 @@ def _paged(limit: int | None, cursor: str | None) -> tuple[tuple[str, str], ...]
 
 def _filled(*pairs: tuple[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((name, text) for name, text in pairs if text)
+
+
+def _quiesce(node: str) -> str:
+    return f"/api/v1/nodes/{quote(node, safe='')}/quiesce"
 
 
 def _lease(lease_id: str, action: str = "") -> str:

@@ -17,6 +17,7 @@ from fallow_collector.answers.fit import Fitter
 from fallow_collector.answers.kubernetes import Extender
 from fallow_collector.answers.ledgers import Ledgers
 from fallow_collector.answers.live import Live
+from fallow_collector.answers.quiesce import Quiescing
 from fallow_collector.api.app import make_app
 from fallow_collector.api.server import HttpServer
 from fallow_collector.api.tokens import Tokens
@@ -169,7 +170,10 @@ class Collector:
         ))
         self._stops.append(("leases", self._desk.close))
         self._watches = Watchers(Feed(self._fleet, self._view, self._desk.lease_on))
-        self._pipeline.heard = _Heard(self._desk, self._ledgers, self._health, self._processes)
+        self._quiescing = Quiescing(
+            self._fleet, self._engine, self._pipeline.streams.send, self._view.refresh, self._holder_of
+        )
+        self._pipeline.heard = _Heard(self._desk, self._ledgers, self._health, self._processes, self._quiescing)
 
     async def _close_state(self) -> None:
         await asyncio.to_thread(self._state.close)
@@ -258,6 +262,7 @@ class Collector:
             kubernetes=Extender(self._fleet, self._view),
             leases=self._desk,
             ledgers=self._ledgers,
+            quieter=self._quiescing,
             recordings=self._recordings,
             watches=self._watches,
         )
@@ -323,11 +328,14 @@ class Collector:
 
 class _Heard:
     """What agents say of fences goes to the desk, what they read of schedulers to the ledgers, what happened to their
-    devices to the board of health, who is on them to the processes."""
+    devices to the board of health, who is on them to the processes, how readers are to whoever waits for a quiesce."""
 
-    def __init__(self, desk: Desk, ledgers: Ledgers, health: Board, processes: Processes) -> None:
+    def __init__(
+        self, desk: Desk, ledgers: Ledgers, health: Board, processes: Processes, quiescing: Quiescing
+    ) -> None:
         self._desk = desk
         self._health = health
+        self._quiescing = quiescing
         self.events = health.take
         self.fenced = desk.fenced
         self.ledger = ledgers.ledger
@@ -337,6 +345,7 @@ class _Heard:
     def hello(self, hello: pb.Hello, now: float) -> None:
         self._health.hello(hello, time.time())
         self._desk.hello(hello, now)
+        self._quiescing.heard(hello)
 
 
 async def run(settings: Settings, version: str) -> int:

@@ -19,6 +19,7 @@ from fallow_collector.api import (
     leases,
     ledgers,
     problems,
+    quiesce,
     recording,
     scrape,
     watch,
@@ -50,6 +51,7 @@ ROUTES_OF: dict[str, tuple[Any, ...]] = {
     "kubernetes": (kubernetes.filter_nodes, kubernetes.prioritize),
     "leases": (leases.reserve, leases.list_leases, leases.lease, leases.commit, leases.renew, leases.release),
     "ledgers": (ledgers.ledgers, ledgers.import_ledger, ledgers.delete_ledger),
+    "quieter": (quiesce.quiesce, quiesce.resume),
     "recordings": (recording.recording,),
     "watches": (watch.watch,),
 }

@@ -228,10 +228,14 @@ class Streams(Generic[Arrival]):
         """Tell a node at once who owns devices of it; False: it has no stream, and says in its next Hello what it
         keeps. An agent that is too old to know fences never answers.
         """
+        return self.send(node, pb.ToAgent(fence=pb.Fence(fences=fences)))
+
+    def send(self, node: str, message: pb.ToAgent) -> bool:
+        """At once, whatever else waits; False: the node has no stream."""
         stream = self._nodes.get(node)
         if stream is None:
             return False
-        stream.say(pb.ToAgent(fence=pb.Fence(fences=fences)))
+        stream.say(message)
         return True
 
     def pulse(self) -> None:

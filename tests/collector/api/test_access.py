@@ -59,6 +59,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("post", "/api/v1/leases/{lease_id}/commit"): Row(LEASE, Of.ITS),
     ("post", "/api/v1/leases/{lease_id}/renew"): Row(LEASE, Of.ITS),
     ("post", "/api/v1/leases/{lease_id}/release"): Row(LEASE, Of.ITS),
+    ("post", "/api/v1/nodes/{node}/quiesce"): Row(ADMIN, Of.ITS),
+    ("delete", "/api/v1/nodes/{node}/quiesce"): Row(ADMIN, Of.ITS),
     ("get", "/api/v1/ledgers"): Row(READ, Of.NOTHING),
     ("put", "/api/v1/ledgers/{name}"): Row(LEASE, Of.NOTHING),
     ("delete", "/api/v1/ledgers/{name}"): Row(LEASE, Of.NOTHING),
