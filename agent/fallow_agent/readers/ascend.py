@@ -64,7 +64,7 @@ class AscendReader:
             self._tell(begun)
         return readings
 
-    def listen(self, tell: Callable[[Sequence[Happening]], None]) -> None:
+    def listen(self, tell: Callable[[Sequence[Happening]], None], _leave: Callable[[str], None]) -> None:
         """A fault is told of at the read that first finds it, and again only after it was gone."""
         self._tell = tell
 

@@ -1,8 +1,16 @@
 """The list of readers. A new vendor is one file beside this one and one line here."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from fallow_agent.readers.reader import Reader
+
+if TYPE_CHECKING:  # names in strings hide from the type checker whether they are readers
+    from fallow_agent.readers.ascend import AscendReader
+    from fallow_agent.readers.host import HostReader
+    from fallow_agent.readers.nvidia import NvidiaReader
+
+    _CHECKED: tuple[type[Reader], ...] = (AscendReader, HostReader, NvidiaReader)
 
 READERS: dict[str, str] = {
     "nvidia": "fallow_agent.readers.nvidia:NvidiaReader",
