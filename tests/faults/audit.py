@@ -41,7 +41,8 @@ def audit(made: Iterable[int], stored: Iterable[int], owed: Iterable[int]) -> Ve
 
 def given_out(log: Path, uuid: str) -> list[int]:
     """The energy values of one device that the simulated driver gave out, in order."""
-    lines = (line.split() for line in log.read_text(encoding="ascii").splitlines())
+    whole, _, _ = log.read_text(encoding="ascii").rpartition("\n")  # the last line may be just being written
+    lines = (line.split() for line in whole.splitlines())
     return [int(value) for device, value in lines if device == uuid]
 
 
@@ -49,6 +50,8 @@ def in_spool(directory: Path, uuid: str) -> list[int]:
     """The energy values of one device in the spool of an agent that has ended."""
     found = []
     with closing(sqlite3.connect(f"file:{directory / 'spool.sqlite'}?mode=ro", uri=True)) as spool:
+        if not spool.execute("SELECT 1 FROM sqlite_master WHERE name = 'report'").fetchone():
+            return []  # a disk lost its power before it had even the tables
         layouts = {
             number: pb.Layout.FromString(body) for number, body in spool.execute("SELECT number, body FROM layout")
         }

@@ -22,12 +22,15 @@ from tests.simulators.nvml.simulator import Simulator
 
 QUICK = ("interval_s = 0.1", 'readers.enabled = ["nvidia"]')
 
+NODES = 100  # more than a scene has
+
 
 class Node:
-    """An agent with one board and a spool of its own. End it by what is here, or `owed` lacks something."""
+    """An agent with a spool of its own, and boards of which the first is audited: a report carries them all. End it by
+    what is here, or `owed` lacks something."""
 
     def __init__(
-        self, folder: Path, library: Path, number: int, collector: str, pace: Sequence[str], under: Sequence[str] = ()
+        self, folder: Path, library: Path, number: int, collector: str, pace: Sequence[str], boards: int = 1
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.name = name_of(number)
@@ -35,10 +38,10 @@ class Node:
         self.spool = folder / "agent"
         self.driver = Simulator(library, folder / "scenario")
         self.driver.note_energy()
-        self.driver.play(Scenario((replace(h100(number), energy_since_s=time.monotonic()),)))
+        alive = [h100(number + NODES * each) for each in range(boards)]
+        self.driver.play(Scenario(tuple(replace(board, energy_since_s=time.monotonic()) for board in alive)))
         environment = {**self.driver.environment, "FALLOW_AGENT_NODE": self.name}
         self.agent = Agent(folder, collector, *pace, more_environment=environment)
-        self.agent.under = tuple(under)
         self.owed: set[int] = set()
         """Readings that were in the spool when an agent ended."""
 
@@ -73,7 +76,7 @@ class Scene:
 
     def __init__(
         self, folder: Path, library: Path, *settings: str, nodes: int = 1, pace: Sequence[str] = QUICK,
-        address: str = "",
+        boards: int = 1, address: str = "",
     ) -> None:
         """library: folder of the simulated NVML. settings: lines of collector.toml. pace: lines of agent.toml. address:
         where agents look for the collector (a proxy's); else they reach it through `tap`."""
@@ -81,7 +84,7 @@ class Scene:
         self.store = folder / "collector" / "store"
         self.tap = Tap(self.collector.grpc, {name_of(number): board_of(number) for number in range(nodes)})
         to = address or self.tap.address
-        self.nodes = [Node(folder / name_of(number), library, number, to, pace) for number in range(nodes)]
+        self.nodes = [Node(folder / name_of(number), library, number, to, pace, boards) for number in range(nodes)]
 
     @property
     def node(self) -> Node:
@@ -137,6 +140,10 @@ class Scene:
         with Client(self.collector.url) as client:
             rows = client.history(node.board, [ENERGY], start="-7d").rows
         return {round(joules * 1000) for _, joules in rows if joules is not None and not isnan(joules)}
+
+    def readings(self, node: Node) -> set[int]:
+        """Those of a node in the embedded store, when the collector has ended."""
+        return set(in_store(self.store, node.board))
 
     def verdicts(self) -> list[Verdict]:
         """Of each node; after `settle`. Owed is what was in a spool when its agent ended, and what was acknowledged."""

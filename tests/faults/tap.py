@@ -74,7 +74,7 @@ class Tap:
     def _heard(self, requests: Iterator[bytes]) -> Iterator[bytes]:
         node = ""
         layouts: dict[bytes, pb.Layout] = {}
-        for packet in requests:
+        while packet := self._next(requests):
             message = pb.FromAgent.FromString(packet)
             match message.WhichOneof("kind"):
                 case "hello":
@@ -84,6 +84,12 @@ class Tap:
                 case "reports":
                     self._note(node, layouts[message.reports.layout], message.reports, len(packet))
             yield packet
+
+    def _next(self, requests: Iterator[bytes]) -> bytes | None:
+        try:
+            return next(requests, None)
+        except grpc.RpcError:  # the agent is gone
+            return None
 
     def _note(self, node: str, layout: pb.Layout, reports: pb.Reports, size: int) -> None:
         with self._lock:

@@ -22,7 +22,7 @@ def test_a_row_that_is_there_twice_is_doubled_and_one_that_nobody_made_is_invent
 
 def test_the_driver_s_note_is_read_by_device(tmp_path: Path) -> None:
     log = tmp_path / "energy"
-    log.write_text("GPU-1 100\nGPU-2 200\nGPU-1 101\n")
+    log.write_text("GPU-1 100\nGPU-2 200\nGPU-1 101\nGPU-1 1")  # it is being written
     assert given_out(log, "GPU-1") == [100, 101]
 
 
