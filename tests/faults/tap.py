@@ -44,6 +44,8 @@ class Tap:
         """Readings of each node that were acknowledged, as values of the energy counter."""
         self.passed: list[Passed] = []
         self.streams = 0
+        self.said: list[bytes] | None = None
+        """All that agents say from when a test sets it to a list, as it was on the wire."""
         method: Any = grpc.stream_stream_rpc_method_handler(self._stream)  # of bytes: nothing is parsed on the way
         handlers = [grpc.method_handlers_generic_handler(SERVICE, {"Stream": method})]
         self._server = grpc.server(ThreadPoolExecutor(STREAMS), handlers, options=OPTIONS)
@@ -83,6 +85,8 @@ class Tap:
                     layouts[message.layout.hash] = message.layout
                 case "reports":
                     self._note(node, layouts[message.reports.layout], message.reports, len(packet))
+            if self.said is not None:
+                self.said.append(packet)
             yield packet
 
     def _next(self, requests: Iterator[bytes]) -> bytes | None:
