@@ -93,6 +93,7 @@ class Pipeline:
 
     def __init__(self, fleet: Fleet, writer: Writer, terms: Terms, heard: Heard | None = None) -> None:
         self.streams: Streams[Arrival] = Streams(Received(), self, self._bind, terms)
+        self.streams.guard.known = lambda uuid: fleet.find(uuid) is not None
         self.failures: Counter[str] = Counter()  # by stage
         self.flushes = 0
         self.judged = 0

@@ -16,6 +16,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from fallow_collector.certificate import validity_of
 from fallow_collector.ingest.identity import identity_of
+from fallow_collector.ingest.limits import HELLO_S
 from fallow_collector.ingest.session import Close, Fault
 from fallow_collector.ingest.streams import Stream, Streams
 from fallow_proto.failpoint import Point, reached
@@ -100,11 +101,18 @@ class Server:
         news = asyncio.Event()
         peer = context.auth_context()
         shown = b"".join(peer.get("x509_pem_cert", ()))
-        stream = self._streams.open(identity_of(peer), news.set, validity_of(shown) if shown else None)
+        stream = self._streams.open(
+            identity_of(peer), news.set, validity_of(shown) if shown else None,
+            context.peer().rpartition(":")[0], time.monotonic(),
+        )
+        impatience = asyncio.get_running_loop().call_later(
+            HELLO_S, lambda: self._streams.expect_hello(stream, time.monotonic())
+        )
         reader = asyncio.create_task(self._read(context, stream))
         try:
             await self._send(context, stream, news)
         finally:
+            impatience.cancel()
             reader.cancel()
             self._streams.closed(stream, time.monotonic())
             with contextlib.suppress(asyncio.CancelledError):

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from fallow_collector.certificate import Validity
 from fallow_collector.ingest.identity import Identity
+from fallow_collector.ingest.limits import HELLO_S, Guard
 from fallow_collector.ingest.received import Received
 from fallow_collector.ingest.refusals import Refusals
 from fallow_collector.ingest.session import (
@@ -79,8 +80,10 @@ class Stream(Generic[Arrival]):
     """One agent's stream, seen from the wire's side."""
 
     def __init__(
-        self, session: Session[Arrival], wake: Callable[[], None], certificate: Validity | None = None
+        self, session: Session[Arrival], wake: Callable[[], None], certificate: Validity | None = None,
+        address: str = "",
     ) -> None:
+        self.address = address
         self.session = session
         self.wake = wake
         self.certificate = certificate
@@ -107,6 +110,7 @@ class Stream(Generic[Arrival]):
 class Streams(Generic[Arrival]):
     def __init__(self, received: Received, behind: Behind[Arrival], bind: Binder[Arrival], terms: Terms) -> None:
         self.refusals = Refusals()
+        self.guard = Guard()
         self.messages = 0
         self.bytes = 0
         self.superseded = 0
@@ -122,11 +126,20 @@ class Streams(Generic[Arrival]):
         return len(self._nodes)
 
     def open(
-        self, identity: Identity | None, wake: Callable[[], None], certificate: Validity | None = None
+        self, identity: Identity | None, wake: Callable[[], None], certificate: Validity | None = None,
+        address: str = "", receipt: float = 0.0,
     ) -> Stream[Arrival]:
         """A peer has connected. wake: called whenever the stream has something to send or is to be closed. certificate:
-        the one that it showed."""
-        return Stream(Session(self._received, self._bind, identity), wake, certificate)
+        the one that it showed. address: the peer's, without its port. receipt: monotonic seconds."""
+        stream = Stream(Session(self._received, self._bind, identity), wake, certificate, address)
+        if fault := self.guard.opened(address, identity):
+            self._limit(stream, "too_many_streams", fault, receipt)
+        return stream
+
+    def expect_hello(self, stream: Stream[Arrival], receipt: float) -> None:
+        """The stream has been open for HELLO_S."""
+        if not stream.session.node and stream.closed is None:
+            self._limit(stream, "silent", f"no Hello within {HELLO_S:.0f} s", receipt)
 
     def received(self, stream: Stream[Arrival], data: bytes, receipt: float, wall: float) -> None:
         """A message has come in."""
@@ -141,6 +154,9 @@ class Streams(Generic[Arrival]):
             self._close(stream, close, receipt)
             return
         session = stream.session
+        if session.node and (fault := self.guard.excess(session.node, message, receipt)):
+            self._limit(stream, "too_fast", fault, receipt)
+            return
         for action in session.handle(message, receipt, wall):
             match action:
                 case Take():
@@ -150,7 +166,10 @@ class Streams(Generic[Arrival]):
                 case Record():
                     self._behind.record(Source(session.node, action.epoch), action.events)
                 case Greet():
-                    self._greet(stream, action.hello, receipt, wall)
+                    if fault := self.guard.excess(session.node, message, receipt):
+                        self._limit(stream, "too_fast", fault, receipt)
+                    else:
+                        self._greet(stream, action.hello, receipt, wall)
                 case Update():
                     self._behind.hello(action.hello, receipt, wall)
                     self._behind.greeted(action.hello, receipt)
@@ -169,6 +188,7 @@ class Streams(Generic[Arrival]):
 
     def closed(self, stream: Stream[Arrival], receipt: float) -> None:
         """The stream has ended, by whichever side."""
+        self.guard.ended(stream.address)
         self._waiting.pop(stream, None)
         node = stream.session.node
         if node and self._nodes.get(node) is stream:
@@ -277,6 +297,10 @@ class Streams(Generic[Arrival]):
         if stream := self._nodes.get(node):
             stream.session.ask_again(epoch, lo, hi)
             self._waiting[stream] = None
+
+    def _limit(self, stream: Stream[Arrival], what: str, reason: str, receipt: float) -> None:
+        self._note(stream.session.node or stream.address, what, 1, reason, receipt)
+        stream.close(Close(Fault.RESOURCE_EXHAUSTED, reason))
 
     def _close(self, stream: Stream[Arrival], close: Close, receipt: float) -> None:
         self._note(stream.session.node, close.fault, 1, close.reason, receipt)
