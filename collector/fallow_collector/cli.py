@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from fallow_collector.app import run
+from fallow_collector.backup import cli as backup
 from fallow_collector.check import check, effective
 from fallow_collector.config import DEFAULT_PATH, Settings, load_settings
 from fallow_collector.ingest.server import CannotListen
@@ -25,7 +26,10 @@ log = logging.getLogger("fallow_collector")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] in (["backup"], ["restore"]):
+        return backup.main(words)
+    options = _parser().parse_args(words)
     try:
         settings = load_settings(options.config)
     except SettingsError as error:
@@ -51,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="fallow-collector", description="Takes what agents report, stores it, and says what lies fallow."
+        prog="fallow-collector", description="Takes what agents report, stores it, and says what lies fallow.",
+        epilog="fallow-collector backup and restore copy all that it remembers; each has a --help of its own",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"default: {DEFAULT_PATH}, if it is there")
     parser.add_argument("--check", action="store_true", help="explain the settings, try what can be tried, and end")

@@ -6,13 +6,14 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from fallow_collector.series import Source
-from fallow_collector.state import BaselineRow, BootRow, ConditionRow, EventRow, SeenRow, State, StateError
-from fallow_collector.state.file import StateInUse, StateNewer
+from fallow_collector.state import BaselineRow, BootRow, ConditionRow, EventRow, SeenRow, State, StateError, before
+from fallow_collector.state.file import RESTORING, StateInUse, StateNewer
 from fallow_collector.state.rows import Tables
 from fallow_collector.state.state import FILE
 
@@ -218,3 +219,75 @@ def test_others_may_not_read_it(tmp_path: Path) -> None:
     State(folder).close()
     assert folder.stat().st_mode & 0o777 == 0o700
     assert (folder / NAME).stat().st_mode & 0o777 == 0o600
+
+
+def of_schema(directory: Path, version: int, changes: tuple[tuple[str, ...], ...]) -> None:
+    """A file that an older version left, with an event in it."""
+    with closing(sqlite3.connect(directory / NAME)) as old:
+        for statement in (each for change in changes[:version] for each in change):
+            old.execute(statement)
+        columns = "node, epoch, id, seq, kind, device, many, first_ms, last_ms, message"
+        old.execute(f"INSERT INTO events ({columns}) VALUES ('n', 'e', 'i', 1, 'xid', 'g', 1, 1, 1, 'm')")
+        old.execute(f"PRAGMA user_version = {version}")
+        old.commit()
+
+
+def events_in(path: Path) -> tuple[int, list[str]]:
+    """The schema of a file and the ids of its events."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+        return version, [name for (name,) in connection.execute("SELECT id FROM events")]
+
+
+def test_a_file_is_copied_before_it_is_migrated_and_the_newest_copies_stay(tmp_path: Path) -> None:
+    for version in range(1, len(FILE.migrations)):
+        (tmp_path / NAME).unlink(missing_ok=True)
+        of_schema(tmp_path, version, FILE.migrations)
+        State(tmp_path).close()
+        assert events_in(tmp_path / f"{NAME}.schema-{version}") == (version, ["i"])
+        assert events_in(tmp_path / NAME) == (len(FILE.migrations), ["i"])
+    copies = {path.name for path in tmp_path.glob(f"{NAME}.schema-*")}
+    assert copies == {f"{NAME}.schema-{n}" for n in range(1, len(FILE.migrations))[-before.KEPT:]}
+    State(tmp_path).close()
+    assert {path.name for path in tmp_path.glob(f"{NAME}.schema-*")} == copies  # nothing was migrated
+
+
+def test_what_cannot_be_copied_is_not_migrated(tmp_path: Path) -> None:
+    of_schema(tmp_path, 1, FILE.migrations)
+    (tmp_path / f"{NAME}.schema-new").mkdir()
+    with pytest.raises(StateError, match="cannot be copied before it is migrated"):
+        State(tmp_path)
+    assert events_in(tmp_path / NAME) == (1, ["i"])
+
+
+KILLED_IN_THE_MIDDLE = """
+import os, signal, sys
+from pathlib import Path
+from fallow_collector.state.file import connect
+from fallow_collector.state.state import FILE
+
+class Deadly(tuple):
+    def __iter__(self):
+        yield from tuple.__iter__(self)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+*whole, last = FILE.migrations
+connect(Path(sys.argv[1]), FILE._replace(migrations=(*whole, Deadly(last))))
+"""
+
+
+def test_a_collector_that_is_killed_in_the_middle_of_a_migration_leaves_a_file_that_starts(tmp_path: Path) -> None:
+    of_schema(tmp_path, 2, FILE.migrations)
+    killed = subprocess.run([sys.executable, "-c", KILLED_IN_THE_MIDDLE, tmp_path], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert events_in(tmp_path / f"{NAME}.schema-2") == (2, ["i"])
+    state = State(tmp_path)
+    assert state.damaged is None
+    assert [row.id for row in state.events_of("g", 10)] == ["i"]
+    state.close()
+
+
+def test_nothing_starts_on_a_restore_that_was_interrupted(tmp_path: Path) -> None:
+    (tmp_path / RESTORING).mkdir()
+    with pytest.raises(StateError, match="restore again"):
+        State(tmp_path)

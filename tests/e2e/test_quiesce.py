@@ -1,4 +1,4 @@
-"""A node's devices are let go of over the collector: never idle meanwhile, whatever is restarted, and idle again after."""
+"""A node's devices are let go of over the collector: never idle meanwhile, whatever restarts, and idle again after."""
 
 import sqlite3
 from collections.abc import Callable, Iterator

@@ -14,6 +14,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from fallow_collector.state import before
+
+RESTORING = "restoring"
+"""The folder in the state folder in which a restore prepares what it puts there."""
+
 KEPT_DAMAGED = 3
 """Damaged files that stay beside the new one for whoever wants to look; older ones are removed."""
 
@@ -56,6 +61,12 @@ def lock(directory: Path) -> int:
     except OSError as error:
         os.close(descriptor)
         raise StateInUse(f"{path} is locked: another collector uses this state folder; stop it first") from error
+    if (directory / RESTORING).exists():
+        os.close(descriptor)
+        raise StateError(
+            f"a restore into {directory} was interrupted, and what is there is not whole; empty the folder, and "
+            f"restore again"
+        )
     return descriptor
 
 
@@ -96,6 +107,8 @@ def _open(path: Path, kind: Kind) -> sqlite3.Connection:
                 f"{path} has schema {version}, expected {schema} or older: a newer Fallow wrote it; install that "
                 f"version, or move the file away to start without its content"
             )
+        if 0 < version < schema:
+            _keep_before(connection, path, version)
         if version < schema:
             connection.execute("BEGIN IMMEDIATE")
             for migration in kind.migrations[version:]:
@@ -108,6 +121,17 @@ def _open(path: Path, kind: Kind) -> sqlite3.Connection:
         raise
     path.chmod(0o600)
     return connection
+
+
+def _keep_before(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    """Raises StateError: without a way back nothing is migrated."""
+    try:
+        copy = before.keep(connection, path, version)
+    except (sqlite3.Error, OSError) as error:
+        raise StateError(
+            f"{path} is of schema {version}, and cannot be copied before it is migrated: {error}; make room on its disk"
+        ) from error
+    log.info("state file is migrated path=%s from_schema=%d copy=%s", path, version, copy)
 
 
 def _put_aside(path: Path) -> Path:
