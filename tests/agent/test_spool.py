@@ -129,6 +129,21 @@ def test_a_full_disk_costs_nothing_but_durability(small_disk: Path) -> None:
     spool.close()
 
 
+def test_the_last_thing_before_it_ends_is_another_try_of_the_disk(small_disk: Path) -> None:
+    spool = spool_in(small_disk)
+    (small_disk / "filler").write_bytes(bytes(os.statvfs(small_disk).f_bavail * 4096))
+    spool.commit(Commit([report(1, padding=8_000)]), START_MS, 1.0)
+    assert spool.problem
+    (small_disk / "filler").unlink()
+    spool.commit(Commit([report(2)]), START_MS, 2.0)  # too soon: it would be another try of a full disk each second
+    spool.try_disk(START_MS, 3.0)
+    assert spool.problem == ""
+    spool.close()
+    again = spool_in(small_disk)
+    assert held(again) == [1, 2]
+    again.close()
+
+
 def test_a_read_only_disk_at_the_start_leaves_the_spool_in_memory(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     spool = spool_in(small_disk)

@@ -9,6 +9,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +59,13 @@ def in_spool(directory: Path, uuid: str) -> list[int]:
         for number, body in spool.execute("SELECT layout, body FROM report"):
             found += of_report(layouts[number], pb.Report.FromString(body), uuid)
     return found
+
+
+def breaks_in_spool(directory: Path) -> list[int]:
+    """The numbers of the reports in the spool of an agent that has ended whose predecessor is not there."""
+    with closing(sqlite3.connect(f"file:{directory / 'spool.sqlite'}?mode=ro", uri=True)) as spool:
+        reports = [pb.Report.FromString(body) for (body,) in spool.execute("SELECT body FROM report ORDER BY number")]
+    return [after.seq for before, after in pairwise(reports) if after.previous != before.seq]
 
 
 def of_report(layout: pb.Layout, report: pb.Report, uuid: str) -> list[int]:

@@ -75,6 +75,12 @@ class Spool:
         self.count(dropped)
         return dropped
 
+    def try_disk(self, now_ms: int, now: float) -> None:
+        """Without the patience that a disk in trouble gets else: what is in memory now ends with the agent."""
+        if self.problem:
+            self._retry_at = now
+            self.commit(Commit(), now_ms, now)
+
     def _commit_to_disk(self, disk: Database, commit: Commit, now_ms: int) -> Dropped:
         waiting = self._memory_items()
         counters = self._memory_counters

@@ -117,5 +117,9 @@ class SpoolThread:
             await asyncio.wait([self._commit])
         if self._items or self._trims or self._refusals:
             await asyncio.wait([self._begin(now_ms)])
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._spool.close)
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._close, now_ms)
         self._executor.shutdown(wait=False)
+
+    def _close(self, now_ms: int) -> None:
+        self._spool.try_disk(now_ms, monotonic())
+        self._spool.close()
