@@ -233,7 +233,7 @@ class ScriptedWatches:
         self.script: list[list[bytes]] = []
         self.resumed: list[tuple[str, int] | None] = []
 
-    def join(self, where: Where, resume: tuple[str, int] | None) -> AsyncIterator[bytes]:
+    def join(self, where: Where, resume: tuple[str, int] | None, who: str = "") -> AsyncIterator[bytes]:
         self.resumed.append(resume)
         return self._told(self.script.pop(0), stay=not self.script)
 

@@ -32,7 +32,7 @@ from fallow_collector.api.query import BadQuery, no_others
 from fallow_collector.api.tokens import Tokens
 from fallow_collector.faulted import Faulted
 
-MAX_BODY_BYTES = 32 * 2**20  # a declaration of some 200,000 devices
+MAX_BODY_BYTES = 2**20
 HISTORY_THREADS = 2  # so many slow questions to the store at once; more of them wait
 
 ROUTES = (

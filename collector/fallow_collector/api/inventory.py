@@ -10,11 +10,12 @@ from fallow_collector.api.query import CLASSES, BadQuery, known
 from fallow_proto import api
 
 MAX_UUID = 256
+MAX_BODY_BYTES = 32 * 2**20  # a declaration of some 200,000 devices
 
 
 @post(
     "/api/v1/inventory", operation_id="declare", summary="Declare devices", sync_to_thread=False, status_code=200,
-    responses=errors(400, 403),
+    responses=errors(400, 403), request_max_body_size=MAX_BODY_BYTES,
 )
 def declare(answers: FromAnswers, caller: FromCaller, data: JSONBody[api.Declaration]) -> api.DeclarationResult:
     """Say that devices are there: one that is declared and not seen counts as absent."""

@@ -13,6 +13,8 @@ from fallow_collector.api.query import BadQuery
 from fallow_collector.kubernetes.extender import Args, FilterResult, HostPriority
 from fallow_collector.kubernetes.pod import PodError
 
+MAX_BODY_BYTES = 32 * 2**20  # a list of nodes, each with all that Kubernetes knows of it
+
 
 class Extender(Protocol):
     """sites: of which nodes are known, empty: all."""
@@ -28,7 +30,7 @@ FromExtender = NamedDependency[SkipValidation[Extender]]
 
 @post(
     "/api/v1/kubernetes/filter", operation_id="kubernetes_filter", summary="Nodes on which a pod fits",
-    sync_to_thread=False, status_code=200, responses=errors(400),
+    sync_to_thread=False, status_code=200, responses=errors(400), request_max_body_size=MAX_BODY_BYTES,
 )
 def filter_nodes(kubernetes: FromExtender, caller: FromCaller, data: JSONBody[Args]) -> FilterResult:
     """A scheduler extender's filter (k8s.io/kube-scheduler/extender/v1): nodes with enough idle accelerators."""
@@ -37,7 +39,7 @@ def filter_nodes(kubernetes: FromExtender, caller: FromCaller, data: JSONBody[Ar
 
 @post(
     "/api/v1/kubernetes/prioritize", operation_id="kubernetes_prioritize", summary="Which of the nodes is best",
-    sync_to_thread=False, status_code=200, responses=errors(400),
+    sync_to_thread=False, status_code=200, responses=errors(400), request_max_body_size=MAX_BODY_BYTES,
 )
 def prioritize(kubernetes: FromExtender, caller: FromCaller, data: JSONBody[Args]) -> list[HostPriority]:
     """A scheduler extender's prioritize: best fit, so that whole nodes stay whole."""

@@ -14,6 +14,7 @@ from fallow_collector.ledgers.name import complaint_about
 from fallow_proto import dispatch
 
 MAX_TEXT = 256
+MAX_BODY_BYTES = 32 * 2**20  # some 100,000 jobs
 
 
 class Ledgers(Protocol):
@@ -38,7 +39,7 @@ def ledgers(ledgers: FromLedgers) -> list[dispatch.LedgerState]:
 
 @put(
     "/api/v1/ledgers/{name:str}", operation_id="import_ledger", summary="Import a scheduler's allocations",
-    responses=errors(400, 409, 503),
+    responses=errors(400, 409, 503), request_max_body_size=MAX_BODY_BYTES,
 )
 async def import_ledger(
     ledgers: FromLedgers, name: FromPath[str], data: JSONBody[dispatch.LedgerImport]

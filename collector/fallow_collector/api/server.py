@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import uvicorn
 from litestar.types import ASGIApp
 
+from fallow_collector.api.patience import HEAD_BYTES, PatientProtocol
 from fallow_proto.settings import SettingsError
 
 MAX_CONNECTIONS = 512  # then 503: a storm of scrapers must not starve the agents
@@ -28,6 +29,7 @@ class HttpServer:
             app,
             lifespan="on", ws="none", log_config=None, access_log=False, proxy_headers=False, server_header=False,
             limit_concurrency=MAX_CONNECTIONS, timeout_graceful_shutdown=GRACE_S,
+            http=PatientProtocol, h11_max_incomplete_event_size=HEAD_BYTES,
             ssl_certfile=cert or None, ssl_keyfile=key or None,
         )
         try:

@@ -18,8 +18,9 @@ from fallow_proto.dispatch import Change
 
 
 class Watches(Protocol):
-    def join(self, where: Where, resume: tuple[str, int] | None) -> AsyncIterator[bytes]:
-        """Server-sent events: a list and then changes or, after an epoch's revision, changes. Raises Unavailable."""
+    def join(self, where: Where, resume: tuple[str, int] | None, who: str = "") -> AsyncIterator[bytes]:
+        """Server-sent events: a list and then changes or, after an epoch's revision, changes. who: the token's name.
+        Raises Unavailable."""
 
 
 FromWatches = NamedDependency[SkipValidation[Watches]]
@@ -61,7 +62,7 @@ def watch(
         caller.of_sites(words(site)), words(node), known("class", words(device_class), CLASSES), words(vendor),
         words(model), known("phase", words(phase), PHASES),
     )
-    events = watches.join(where, resumed(last_event_id or resume))
+    events = watches.join(where, resumed(last_event_id or resume), caller.name)
     return Stream(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
 

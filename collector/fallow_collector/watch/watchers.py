@@ -9,12 +9,16 @@ from fallow_collector.api.answers import Unavailable, Where
 from fallow_collector.watch.feed import Feed, Watcher
 
 LIMIT = 256  # half of the connections that the HTTP server takes
+LIMIT_OF_ONE = 64  # with one token
 BOOKMARK_S = 10.0
 ANOTHER_EPOCH = -1  # a revision that no log covers
 
 
 class _Seat:
     """Held by a stream, which may be dropped before it has begun."""
+
+    def __init__(self, who: str) -> None:
+        self.who = who
 
 
 class Watchers:
@@ -37,13 +41,16 @@ class Watchers:
         self._closed = True
         self._wake()
 
-    def join(self, where: Where, resume: tuple[str, int] | None) -> AsyncIterator[bytes]:
-        """Server-sent events: a list and then changes or, after an epoch's revision, changes. Raises Unavailable."""
+    def join(self, where: Where, resume: tuple[str, int] | None, who: str = "") -> AsyncIterator[bytes]:
+        """Server-sent events: a list and then changes or, after an epoch's revision, changes. who: the token's name.
+        Raises Unavailable."""
         if self._closed:
             raise Unavailable("the collector is stopping; watch again when it has started")
         if len(self) >= self._limit:
             raise Unavailable(f"{len(self)} watches are open, and no more are served; end some, or ask again later")
-        seat = _Seat()
+        if who and (his := sum(seat.who == who for seat in self._seats)) >= LIMIT_OF_ONE:
+            raise Unavailable(f"token {who} has {his} watches open, and gets no more; end some, or ask again later")
+        seat = _Seat(who)
         self._seats.add(seat)
         return self._stream(Watcher(self._feed, where, self._revision(resume)), seat)
 
