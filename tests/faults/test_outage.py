@@ -34,7 +34,7 @@ def lane(passed: list[Passed], which: int) -> list[Passed]:
 def test_what_a_full_spool_drops_is_counted_and_the_rest_comes_behind_live_reports(
     tmp_path: Path, nvml_library: Path
 ) -> None:
-    away = cycles(short=170, long=1500)
+    away = cycles(short=120, long=1500)
     with Scene(tmp_path, nvml_library, *SHORT_EVIDENCE, pace=SMALL, boards=BOARDS) as scene:
         node = scene.node
         until(lambda: scene.tap.acknowledged[node.name], "something is acknowledged")

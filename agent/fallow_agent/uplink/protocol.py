@@ -110,8 +110,9 @@ class Uplink:
             case w.Recovered(ranges):
                 self.unacknowledged.hold(ranges)
             case w.Dropped(ranges, reports):
-                self._dropped += reports
-                self._settle(ranges)
+                # Events are among them when there are fewer reports: too many rather than too few are counted then.
+                self._dropped += min(reports, self.unacknowledged.let_go(ranges))
+                self._forget_events(ranges)
             case w.SpoolRead():
                 self._spool_read(event, now)
             case w.Kept(fences):
@@ -132,6 +133,9 @@ class Uplink:
 
     def _settle(self, ranges: Ranges) -> None:
         self.unacknowledged.settle(ranges)
+        self._forget_events(ranges)
+
+    def _forget_events(self, ranges: Ranges) -> None:
         for key, event in list(self._events.items()):
             if event.seq in ranges.get(event.epoch, ()):
                 del self._events[key]
@@ -157,7 +161,7 @@ class Uplink:
                     self._settle(refused)
                     return [w.SetAside(Refused(refused, message.refuse.reason)), *self._burst(now)]
                 case "resend":
-                    self.unacknowledged.ask_again(decode_ranges(message.resend.lost))
+                    self._dropped += self.unacknowledged.ask_again(decode_ranges(message.resend.lost))
                     return self._burst(now)
                 case "fence":
                     return [w.Fence(list(message.fence.fences))]
@@ -182,6 +186,7 @@ class Uplink:
         self._ring.keep_for(welcome.evidence_s)
         self._cursor = self._ring.position_after(welcome.judged_epoch, welcome.judged_seq)
         self._settle(stored)
+        self._dropped += self.unacknowledged.written_off()
         self._event_epochs = deque(self.unacknowledged.held)
         return [w.Exempt(list(welcome.holders)), w.Trim(stored), *self._burst(now)]
 
@@ -276,7 +281,8 @@ class Uplink:
             missing = RangeSet([(request.lo, until)])
             for item in read.items:
                 missing.remove(item.seq, item.seq)
-            self._settle({request.epoch: missing})
+            self.unacknowledged.forget({request.epoch: missing})
+            self._forget_events({request.epoch: missing})
         if self.state is State.STREAMING:
             self._read += read.items
 

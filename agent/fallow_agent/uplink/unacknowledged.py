@@ -14,16 +14,45 @@ class Unacknowledged:
         self.held: dict[str, RangeSet] = {}
         self._sent: dict[str, RangeSet] = {}  # on this stream, not acknowledged
         self._backlog: dict[str, RangeSet] = {}  # of these, the ones that were sent for the store only
+        self._carried: dict[str, RangeSet] = {}  # sent on earlier streams since the last Welcome, and not acknowledged
+        self._doubtful: dict[str, RangeSet] = {}  # sent, and gone from the spool: the store has them, or nobody
 
     def hold(self, ranges: Ranges) -> None:
         merge(self.held, ranges)
 
     def settle(self, ranges: Ranges) -> None:
-        """Acknowledged, refused, or gone: nothing more is to be done about them."""
-        for numbers in (self.held, self._sent, self._backlog):
+        """Acknowledged or refused: nothing more is to be done about them."""
+        self.forget(ranges)
+        _take_out(self._doubtful, ranges)
+
+    def forget(self, ranges: Ranges) -> None:
+        """They are not there to be sent."""
+        for numbers in (self.held, self._sent, self._backlog, self._carried):
             _take_out(numbers, ranges)
 
+    def let_go(self, ranges: Ranges) -> int:
+        """The spool dropped them: how many of them the store cannot have. What was sent it may have all the same."""
+        doubtful: dict[str, RangeSet] = {}
+        for epoch, pairs in ranges.items():
+            sent = RangeSet(self._sent.get(epoch, ()))
+            sent.update(self._carried.get(epoch, ()))
+            doubtful[epoch] = RangeSet(pairs)
+            for lo, hi in pairs:
+                for gap in sent.missing(lo, hi):
+                    doubtful[epoch].remove(*gap)
+        self.forget(ranges)
+        merge(self._doubtful, doubtful)
+        return _many(ranges) - _many(doubtful)
+
+    def written_off(self) -> int:
+        """A Welcome has said what the store has, and that was settled: how many of those let go nobody has."""
+        many = _many(self._doubtful)
+        self._carried = {}
+        self._doubtful = {}
+        return many
+
     def begin_stream(self) -> None:
+        merge(self._carried, self._sent)
         self._sent = {}
         self._backlog = {}
 
@@ -32,10 +61,13 @@ class Unacknowledged:
         if backlog:
             self._backlog.setdefault(epoch, RangeSet()).add(seq, seq)
 
-    def ask_again(self, ranges: Ranges) -> None:
-        """The store lost them."""
+    def ask_again(self, ranges: Ranges) -> int:
+        """The store lost them: how many of them the spool had let go meanwhile, so that nobody has them."""
         for numbers in (self._sent, self._backlog):
             _take_out(numbers, ranges)
+        before = _many(self._doubtful)
+        _take_out(self._doubtful, ranges)
+        return before - _many(self._doubtful)
 
     def is_unsent(self, epoch: str, seq: int) -> bool:
         return seq in self.held.get(epoch, ()) and seq not in self._sent.get(epoch, ())
@@ -63,6 +95,10 @@ class Unacknowledged:
             ranges = list(self.held[epoch])
             named[epoch] = ranges if len(ranges) <= _RANGES else [(ranges[0][0], ranges[-1][1])]
         return named
+
+
+def _many(ranges: Ranges) -> int:
+    return sum(map(len, ranges.values()))
 
 
 def _take_out(numbers: dict[str, RangeSet], ranges: Ranges) -> None:

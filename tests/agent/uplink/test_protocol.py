@@ -265,6 +265,21 @@ def test_how_many_reports_were_dropped_is_said_in_hello_and_again_only_when_ther
     assert node.connect()[0].hello.spool_dropped == 7
 
 
+def test_what_was_on_the_wire_when_the_spool_dropped_it_counts_only_if_the_store_has_it_not() -> None:
+    node = Node()
+    node.connect()
+    for _ in range(4):
+        node.sample()
+        node.take()
+    node.tell(w.Dropped(ranges(a=[(1, 4)]), 4))
+    node.ack(a=[(1, 1)])
+    node.tell(w.Received(pb.ToAgent(resend=pb.Resend(lost=encode_ranges(ranges(a=[(2, 2)]))))))
+    hello = node.connect(a=[(3, 3)])[0].hello
+    assert hello.spool_dropped == 1  # the second: it was asked for again
+    node.take()
+    assert node.connect()[0].hello.spool_dropped == 2  # and the fourth, which Welcome did not name
+
+
 def test_what_the_spool_lost_without_a_word_is_given_up_after_one_look() -> None:
     node = Node()
     for _ in range(3):
