@@ -72,6 +72,8 @@ def _reader(seen: Seen, settings: Settings) -> Iterator[Finding]:
                 Mark.FAIL, subject, seen.status.message,
                 "the driver does not answer: look at the kernel's log; a reboot may be the only way out",
             )
+        case State.QUIESCED:
+            yield Finding(Mark.WARN, subject, f"has let go of its devices {seen.status.message}")
         case _:
             yield Finding(Mark.FAIL, subject, seen.status.message or "does not work")
     for device in seen.devices:

@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fallow_agent import quiesce
 from fallow_agent.config import Settings
+from fallow_agent.errors import QuiesceError
 from fallow_agent.readers.child import Answer, ReaderChild, Zygote
 from fallow_agent.readers.lifecycle import Limits
 from fallow_agent.readers.messages import Opened, Read
 from fallow_agent.readers.reader import DeviceIdentity
+from fallow_agent.readers.registry import VENDORS
 from fallow_agent.readers.status import State, Status
+from fallow_agent.sampling import boot_clock
 from fallow_proto.metrics import NAMES, Group
 from fallow_proto.v1 import telemetry_pb2 as pb
 
@@ -43,7 +47,7 @@ class Seen:
 def look(settings: Settings) -> list[Seen]:
     """Open every configured reader, read twice, close. Takes two seconds, or as long as the slowest reader may."""
     configured = Path(settings.readers.run_dir)
-    stuck = [seen for name in settings.reader_names if (seen := _stuck(name, configured))]
+    left = [seen for name in settings.reader_names if (seen := _stuck(name, configured) or _quiesced(name, configured))]
     with _own_run_dir(configured) as run_dir:
         zygote = Zygote()
         limits = Limits(answer=settings.readers.deadline_s, open=OPEN_S, held_retry=0.5)
@@ -51,7 +55,7 @@ def look(settings: Settings) -> list[Seen]:
         looks = [
             _Look(ReaderChild(name, zygote, run_dir, now, limits=limits), now)
             for name in settings.reader_names
-            if name not in {seen.name for seen in stuck}
+            if name not in {seen.name for seen in left}
         ]
         try:
             while not all(each.done for each in looks):
@@ -61,7 +65,7 @@ def look(settings: Settings) -> list[Seen]:
             _stop([each.child for each in looks])
         finally:
             zygote.close()
-        return stuck + [each.seen for each in looks]
+        return left + [each.seen for each in looks]
 
 
 class _Look:
@@ -215,3 +219,16 @@ def _memory(values: Mapping[str, float]) -> str:
 def _shown(values: Mapping[str, float], name: str, form: str, scale: float = 1.0) -> str:
     value = values.get(name)
     return _UNKNOWN if value is None else form.format(value * scale)
+
+
+def _quiesced(name: str, run_dir: Path) -> Seen | None:
+    """The reader of an agent that was told to let go of its devices: then nobody else opens them either."""
+    try:
+        order = quiesce.read(run_dir / quiesce.ORDER, quiesce.Order) if name in VENDORS else None
+    except QuiesceError:
+        return None
+    left_s = None if order is None else quiesce.left_s(order, quiesce.boot_id(), boot_clock())
+    if order is None or left_s is None:
+        return None
+    message = f"for {left_s:.0f} s more, as {order.by} asked; `fallow-agent resume` ends it"
+    return Seen(name, Status(name, State.QUIESCED, 0.0, message, pb.REASON_QUIESCED))

@@ -56,6 +56,10 @@ def left_s(order: Order, boot_id: str, now: float) -> float | None:
     return left if order.boot_id == boot_id and 0.0 < left <= LONGEST_S else None
 
 
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
 def read(path: Path, kind: type[Content]) -> Content | None:
     """None: there is none. Raises QuiesceError."""
     try:

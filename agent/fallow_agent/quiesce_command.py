@@ -84,7 +84,7 @@ def _quiesce(place: Place, for_s: float, force: bool, patience_s: float) -> int:
             f"leases hold devices of this node: {'; '.join(held)}. Their work would go on and nobody would watch it; "
             f"wait for its end, or say --force"
         )
-    order = Order(_boot_id(), boot_clock() + for_s, f"{getpass.getuser()} on the node")
+    order = Order(quiesce.boot_id(), boot_clock() + for_s, f"{getpass.getuser()} on the node")
     quiesce.write(place.order, order)
     answer = _wait(place, order, patience_s)
     if answer is None and locked.holder(place.spool_lock, _locks()) is not None:
@@ -166,10 +166,6 @@ def _locks() -> str:
         return locked.LOCKS.read_text(encoding="ascii")
     except OSError:
         return ""
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def _say(text: str) -> None:

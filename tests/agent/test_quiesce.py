@@ -110,6 +110,17 @@ def test_no_process_of_a_quiesced_agent_touches_the_driver_and_the_host_goes_on(
 
 
 @pytest.mark.server("cc")
+def test_nor_does_somebody_who_only_wants_to_look(node: Node) -> None:
+    node.quiesce()
+    calls = node.nvml.calls()
+    looked = node.command("--once")
+    assert looked.returncode == 0, looked.stderr
+    assert "quiesced" in looked.stdout
+    assert "has let go of its devices for" in node.command("--doctor").stdout
+    assert node.nvml.calls() == calls
+
+
+@pytest.mark.server("cc")
 def test_a_driver_is_exchanged_meanwhile_and_resume_brings_the_readers_back_to_it(node: Node) -> None:
     node.quiesce()
     node.nvml.play(replace(node.nvml.scenario, faults={"*": DRIVER_NOT_LOADED}))
