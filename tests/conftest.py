@@ -11,6 +11,7 @@ DEBIAN_PACKAGE = {
     "victoria-metrics": "victoria-metrics",
     "influxd": "influxdb",
     "promtool": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
     "systemd-analyze": "systemd",
     "cc": "gcc",
     "strace": "strace",
