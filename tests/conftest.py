@@ -58,3 +58,15 @@ def shared_data() -> Path:
     if not folder.is_dir():
         _missing(f"the data folder {folder}", "set FALLOW_DATA to it")
     return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many inputs the fuzz tests have tried."""
+    tried = sum(
+        count
+        for reports in terminalreporter.stats.values() for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, count in report.user_properties if name == "fuzzed"
+    )
+    if tried:
+        terminalreporter.write_line(f"fuzzed {tried:,} inputs")
