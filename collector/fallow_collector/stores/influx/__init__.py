@@ -4,6 +4,7 @@ settings    the keys of [store.influx]
 lines       rows -> line protocol, in blocks
 bodies      blocks -> request bodies of a size that servers take, and their halves
 writer      one body -> one answer, through influxdb-client
+bounded     of an answer no more than is needed
 search      which lines of a refused body are at fault
 refused     the file where those end
 server      what the server says that it is, and since when it runs

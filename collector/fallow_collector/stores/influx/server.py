@@ -15,6 +15,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from enum import StrEnum
+from time import monotonic
 from typing import NamedTuple
 
 import httpx
@@ -47,6 +48,9 @@ def kind_of(ping_headers: Mapping[str, str], metrics: str) -> Kind:
     return Kind.UNKNOWN
 
 
+MOST_BYTES = 4 * 2**20
+"""Of an answer that is read: VictoriaMetrics says 100 kB about itself."""
+
 _START = re.compile(r"^(?:process_start_time_seconds|vm_app_start_timestamp) ([0-9.e+]+)$", re.MULTILINE)
 
 
@@ -64,6 +68,15 @@ class Unreachable(Exception):
         self.seen = seen
 
 
+class _Answer(NamedTuple):
+    """text: as much of it as came in time."""
+
+    is_success: bool
+    is_server_error: bool
+    headers: httpx.Headers
+    text: str
+
+
 class Watch:
     """Asks the server who it is and since when. One connection, kept open."""
 
@@ -72,6 +85,7 @@ class Watch:
         root = whole.copy_with(path="/", query=None)
         self._bases = [whole] if whole.path == "/" else [whole, root]
         self._metrics: httpx.URL | None = None
+        self._timeout_s = timeout_s
         self._token = token  # InfluxDB 3 wants it even with /ping
         # The system's certificates, and no proxy from the environment: as influxdb-client, which writes.
         self._http = httpx.Client(timeout=timeout_s, verify=ssl.create_default_context(), trust_env=False)
@@ -105,11 +119,20 @@ class Watch:
     def close(self) -> None:
         self._http.close()
 
-    def _get(self, url: httpx.URL) -> httpx.Response:
+    def _get(self, url: httpx.URL) -> _Answer:
+        deadline = monotonic() + self._timeout_s
+        text = b""
         try:
-            return self._http.get(url, headers=self._token.headers())
+            with self._http.stream("GET", url, headers=self._token.headers()) as answer:
+                for part in answer.iter_bytes():
+                    text += part
+                    if len(text) > MOST_BYTES or monotonic() > deadline:
+                        break
+            return _Answer(
+                answer.is_success, answer.is_server_error, answer.headers, text[:MOST_BYTES].decode(errors="replace")
+            )
         except httpx.TimeoutException as error:
-            raise Unreachable(Silent(), f"{url} did not answer in {self._http.timeout.read:g} s") from error
+            raise Unreachable(Silent(), f"{url} did not answer in {self._timeout_s:g} s") from error
         except httpx.HTTPError as error:
             raise Unreachable(Broken(), f"{url} cannot be reached: {error}") from error
 

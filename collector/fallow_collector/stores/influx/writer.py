@@ -25,6 +25,7 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.domain.write_precision import WritePrecision
 from influxdb_client.rest import ApiException
 
+from fallow_collector.stores.influx.bounded import BoundedPool
 from fallow_collector.stores.influx.settings import InfluxSettings
 from fallow_collector.stores.influx.settle import Broken, Seen, Silent
 from fallow_collector.stores.store import StoreError
@@ -84,6 +85,8 @@ class Writer:
         self._settings = settings
         self._timeout_s = timeout_s
         self._client = connect(settings, token, timeout_s)
+        rest = self._client.api_client.rest_client
+        rest.pool_manager = BoundedPool(timeout_s, **rest.pool_manager.connection_pool_kw)
         self._api = self._client.write_api(write_options=SYNCHRONOUS)
 
     def post(self, data: bytes, now: float) -> Answer:

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
@@ -25,7 +25,19 @@ class Garbage(NamedTuple):
     data: bytes = b"\x00\x01\x02 this is not HTTP\r\n\r\n"
 
 
-Behaviour = Reply | Hang | Garbage
+class Endless(NamedTuple):
+    """An answer with a body of a gigabyte: `part` again and again, every pause_s."""
+
+    status: int
+    part: bytes
+    pause_s: float = 0.0
+
+
+class Taken(NamedTuple):
+    """It is stored, and no answer comes until the test is over."""
+
+
+Behaviour = Reply | Hang | Garbage | Endless | Taken
 INFLUXDB = Reply(204, headers={"X-Influxdb-Version": "v2.7.1", "X-Influxdb-Build": "OSS"})
 NOT_FOUND = Reply(404)
 
@@ -43,6 +55,8 @@ class FakeInflux:
     bodies: list[bytes] = field(default_factory=list)
     requests: list[tuple[str, str | None]] = field(default_factory=list)
     """Path with query, and the Authorization header."""
+    sent: int = 0
+    """Bytes of endless bodies."""
     over: threading.Event = field(default_factory=threading.Event)
 
 
@@ -70,7 +84,7 @@ def serving(port: int = 0) -> Iterator[FakeInflux]:
                 case "/api/v2/write":
                     fake.bodies.append(body)
                     reply = fake.on_write(body)
-                    if isinstance(reply, Reply) and reply.status == 204:
+                    if isinstance(reply, Taken) or (isinstance(reply, Reply) and reply.status == 204):
                         fake.stored += body.splitlines()
                     self._do(reply)
                 case "/api/v2/query":
@@ -80,7 +94,16 @@ def serving(port: int = 0) -> Iterator[FakeInflux]:
 
         def _do(self, behaviour: Behaviour) -> None:
             match behaviour:
-                case Hang():
+                case Endless(status, part, pause_s):
+                    self.send_response(status)
+                    self.send_header("Content-Length", str(2**30))
+                    self.end_headers()
+                    self.close_connection = True
+                    with suppress(OSError):  # the client has had enough
+                        while fake.sent < 2**30 and not fake.over.wait(pause_s):
+                            self.wfile.write(part)
+                            fake.sent += len(part)
+                case Hang() | Taken():
                     fake.over.wait(30)
                     self.close_connection = True
                 case Garbage(data):

@@ -2,7 +2,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fallow_collector.stores.influx.ledger import Ledger
@@ -21,6 +21,7 @@ def reopened(path: Path) -> dict[Source, RangeSet]:
         ledger.close()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 8), st.booleans()), max_size=40))
 def test_ranges_are_merged_as_a_set_would_and_survive(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int, bool]]

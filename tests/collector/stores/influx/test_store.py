@@ -14,10 +14,12 @@ from tests.collector.stores.influx.batches import T0, batch, rows, series, span
 from tests.collector.stores.influx.conftest import OpenStore
 from tests.collector.stores.influx.fake import (
     Behaviour,
+    Endless,
     FakeInflux,
     Garbage,
     Hang,
     Reply,
+    Taken,
     pretends_victoriametrics,
     serving,
 )
@@ -151,6 +153,40 @@ def test_nothing_is_stored_when_the_server_refuses_and_the_batch_may_be_offered_
     assert not (tmp_path / "state" / "refused.lp").exists()
     fake.on_write = lambda _: Reply()
     assert store.write(batch(ONE, span(7)), now=102) == Outcome(committed=[span(7)])
+
+
+@pytest.mark.parametrize("part", [bytes(2**16), b"."])
+def test_an_error_with_an_endless_body_is_that_error_and_the_rest_of_it_is_not_read(
+    fake: FakeInflux, open_store: OpenStore, part: bytes
+) -> None:
+    store = open_store(fake.url, timeout_s=0.3)
+    fake.on_write = lambda _: Endless(503, part, pause_s=0.0 if len(part) > 1 else 0.02)
+    with pytest.raises(StoreError, match="answered 503"):
+        store.write(batch(ONE, span(7)), now=100)
+    assert 0 < fake.sent < 64 * 2**20  # most of it in the buffers of the two sockets
+    fake.on_write = lambda _: Reply()
+    assert store.write(batch(ONE, span(7)), now=101) == Outcome(committed=[span(7)])
+
+
+@pytest.mark.parametrize("part", [bytes(2**16), b"."])
+def test_of_endless_words_about_itself_only_the_beginning_is_read(
+    fake: FakeInflux, open_store: OpenStore, part: bytes
+) -> None:
+    fake.metrics = Endless(200, b"process_start_time_seconds 50\n" + part, pause_s=0.0 if len(part) > 1 else 0.02)
+    store = open_store(fake.url, timeout_s=0.3, settle_s=1)
+    assert store.write(batch(ONE, span(7)), now=100) == Outcome()
+    assert store.poll(102) == Outcome(committed=[span(7)])
+    assert fake.sent < 64 * 2**20
+
+
+def test_what_was_taken_without_an_answer_is_offered_again(fake: FakeInflux, open_store: OpenStore) -> None:
+    store = open_store(fake.url, timeout_s=0.3)
+    fake.on_write = lambda _: Taken()
+    with pytest.raises(StoreError, match="did not answer a write"):
+        store.write(batch(ONE, span(7)), now=100)
+    fake.on_write = lambda _: Reply()
+    assert store.write(batch(ONE, span(7)), now=101) == Outcome(committed=[span(7)])
+    assert fake.stored == [LINE, LINE]
 
 
 def test_no_write_is_attempted_before_retry_after_is_over(fake: FakeInflux, open_store: OpenStore) -> None:
