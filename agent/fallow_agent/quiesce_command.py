@@ -84,7 +84,7 @@ def _quiesce(place: Place, for_s: float, force: bool, patience_s: float) -> int:
             f"leases hold devices of this node: {'; '.join(held)}. Their work would go on and nobody would watch it; "
             f"wait for its end, or say --force"
         )
-    order = Order(quiesce.boot_id(), boot_clock() + for_s, f"{getpass.getuser()} on the node")
+    order = Order(quiesce.boot_id(), boot_clock() + for_s, f"{_asker()} on the node")
     quiesce.write(place.order, order)
     answer = _wait(place, order, patience_s)
     if answer is None and locked.holder(place.spool_lock, _locks()) is not None:
@@ -159,6 +159,13 @@ def _held(folder: Path) -> list[str]:
         f"{uuid} by {row['holder'] or 'nobody named'} (lease {row['lease_id'] or 'not named'})"
         for uuid, row in shown.devices.items() if row["held"]
     ]
+
+
+def _asker() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # an uid without a name, as in a container
+        return f"uid {os.getuid()}"
 
 
 def _locks() -> str:

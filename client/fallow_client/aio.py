@@ -29,6 +29,7 @@ from fallow_proto.dispatch import (
     Request,
     Reserve,
 )
+from fallow_proto.quiescing import Quiesced, QuiesceRequest
 
 Answer = TypeVar("Answer")
 
@@ -160,6 +161,15 @@ class AsyncClient:
     async def uncordon(self, cordon_id: str, owner: str = "") -> None:
         """Lift one owner's cordon; those of others stay."""
         await self.ask(calls.uncordon(cordon_id, owner))
+
+    async def quiesce(self, node: str, for_s: float, force: bool = False) -> Quiesced:
+        """Have a node's agent let go of all its devices; answers when it has, or after 15 s. force: though some are
+        held."""
+        return await self.ask(calls.quiesce(node, QuiesceRequest(for_s=for_s, force=force)))
+
+    async def resume(self, node: str) -> Quiesced:
+        """Have them back before the time is over."""
+        return await self.ask(calls.resume(node))
 
     async def ledgers(self) -> list[LedgerState]:
         """What the schedulers have said of their allocations, and how long ago."""

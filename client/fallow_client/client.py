@@ -31,6 +31,7 @@ from fallow_proto.dispatch import (
     Request,
     Reserve,
 )
+from fallow_proto.quiescing import Quiesced, QuiesceRequest
 
 Answer = TypeVar("Answer")
 
@@ -172,6 +173,15 @@ class Client:
     def uncordon(self, cordon_id: str, owner: str = "") -> None:
         """Lift one owner's cordon; those of others stay."""
         self.ask(calls.uncordon(cordon_id, owner))
+
+    def quiesce(self, node: str, for_s: float, force: bool = False) -> Quiesced:
+        """Have a node's agent let go of all its devices; answers when it has, or after 15 s. force: though some are
+        held."""
+        return self.ask(calls.quiesce(node, QuiesceRequest(for_s=for_s, force=force)))
+
+    def resume(self, node: str) -> Quiesced:
+        """Have them back before the time is over."""
+        return self.ask(calls.resume(node))
 
     def ledgers(self) -> list[LedgerState]:
         """What the schedulers have said of their allocations, and how long ago."""

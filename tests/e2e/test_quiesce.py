@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from fallow_client.client import Client
 from fallow_proto import api
 from tests.e2e.programs import Agent, Collector, until
 from tests.simulators.nvml.scenario import Scenario, h100
@@ -88,6 +89,9 @@ def test_a_node_whose_devices_are_leased_is_quiesced_by_force_only_and_the_lease
     done = node.collector.fallow_json("quiesce", "n1", "--for", "10m", "--force")
     assert (done["done"], done["held"]) == (True, [held])
     until(lambda: node.phases() == ["leased", "unknown"], "the commitment stays")
+    with Client(node.collector.url) as client:
+        assert client.quiesce("n1", 300.0, force=True).held == [held]
+        assert client.resume("n1").done
     assert node.collector.fallow_json("leases")["items"][0]["lease_id"] == lease["lease_id"]
 
 
