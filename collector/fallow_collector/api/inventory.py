@@ -62,6 +62,12 @@ def check(declaration: api.Declaration) -> None:
         where = f"devices[{position}].uuid={device.uuid!r}"
         if not device.uuid or len(device.uuid) > MAX_UUID or not device.uuid.isprintable() or "/" in device.uuid:
             raise BadQuery(f"{where}: expected 1 to {MAX_UUID} printable characters without /")
+        for word in (device.uuid, device.node, device.site, device.vendor, device.model):
+            if len(word) > MAX_UUID or not word.isprintable() or word.endswith("\\"):
+                raise BadQuery(
+                    f"{where}: {word[:MAX_UUID]!r}; expected at most {MAX_UUID} printable characters, the last of them "
+                    f"no backslash"
+                )
         if device.uuid in seen:
             raise BadQuery(f"{where}: is there twice; expected each device once")
         seen.add(device.uuid)

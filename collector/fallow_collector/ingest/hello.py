@@ -101,6 +101,8 @@ def name_fault(name: str, length: int) -> str:
         return f"{name[:40]!r}… has {len(name)} characters, expected no more than {length}"
     if not name.isprintable() or " " in name:
         return f"{name!r} holds a space or a control character, expected printable characters only"
+    if name.endswith("\\"):
+        return f"{name!r} ends in a backslash, which line protocol cannot say, expected another last character"
     return ""
 
 

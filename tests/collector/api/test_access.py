@@ -167,6 +167,17 @@ def test_another_site_by_name_is_refused_and_the_refusal_says_which_are_allowed(
     assert refused.json()["detail"] == "token south_read is for south; site 'north' is not among them"
 
 
+@pytest.mark.parametrize("changed", [
+    {"node": "a\nb"}, {"site": "\x1b[2J"}, {"model": "a\u202eb"}, {"vendor": "x" * 257}, {"node": "n\\"},
+    {"uuid": "u\\"},
+])
+def test_what_is_declared_is_printable(url: str, changed: dict[str, str]) -> None:
+    with asking(url, WHOLE[ADMIN]) as http:
+        refused = http.post("/api/v1/inventory", json={"devices": [{"uuid": "new", **changed}]})
+    assert refused.status_code == 400
+    assert refused.json()["detail"].isprintable()
+
+
 def test_an_admin_of_a_site_changes_nothing_of_another(url: str) -> None:
     with asking(url, SOUTH[ADMIN]) as http:
         assert http.delete(f"/api/v1/inventory/{NORTHERN}").status_code == 404
