@@ -31,10 +31,11 @@ WELCOME_S = 30.0
 """A collector that takes the stream and says no Welcome within this is not one; 10,000 agents are welcomed in 20."""
 
 OPTIONS = (
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
+    # A collector that is cut off is noticed within 9 s: what we send is not acknowledged, or a ping is not answered.
+    ("grpc.keepalive_time_ms", 6_000),
+    ("grpc.keepalive_timeout_ms", 5_000),  # is also TCP_USER_TIMEOUT
     # Without this a collector that hangs but whose kernel answers is noticed after 60 s only (grpcio 1.85).
-    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 3_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.bdp_probe", 0),  # a ping for each answer, to size a window that a report a second never fills
     ("grpc.min_reconnect_backoff_ms", 10_000),  # is also how long a connection may take

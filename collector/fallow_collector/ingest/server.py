@@ -33,10 +33,12 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_concurrent_streams", 128),  # an agent has one; simulators and proxies carry many nodes on a connection
     ("grpc.max_connection_age_ms", 3_600_000),  # a connection outlives its certificate, so none lives for ever
     ("grpc.max_connection_age_grace_ms", 30_000),
-    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_time_ms", 6_000),  # an agent that is cut off or hangs is noticed within 9 s
     ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.ping_timeout_ms", 5_000),  # keepalive_timeout alone takes 64 s to notice a stopped process
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # agents ping every 10 s; the default cuts them off
+    ("grpc.http2.ping_timeout_ms", 3_000),  # keepalive_timeout alone takes 64 s to notice a stopped process
+    ("grpc.http2.min_ping_interval_without_data_ms", 3_000),  # agents ping every 6 s; the default cuts them off
+    # Its pings wait behind what a slow link still carries, and ping_timeout would cut just those agents off.
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.server_handshake_timeout_ms", 5_000),  # the default lets a silent peer hold a socket for two minutes
     ("grpc.server.max_pending_requests", 20_000),  # a whole fleet that comes back; by default most of it is turned away
     ("grpc.server.max_pending_requests_hard_limit", 40_000),
