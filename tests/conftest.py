@@ -27,6 +27,7 @@ LONGEST = (
     "collector/idle/test_properties.py", "e2e/test_demo.py", "collector/test_app.py", "e2e/test_watch_and_replay.py",
     "agent/test_cli.py", "agent/test_app.py", "client/test_cli.py", "client/test_dispatch_commands.py",
     "e2e/test_dispatch.py", "e2e/test_slurm_prolog.py", "e2e/test_ascend.py", "e2e/test_partitions.py",
+    "e2e/test_alert_faults.py", "e2e/test_alerts.py", "e2e/test_alertmanager.py",
 )
 """Files that take more than 20 s, most of it waiting for processes; the longest first."""
 

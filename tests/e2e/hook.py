@@ -37,6 +37,12 @@ class Hook:
             for message in self.accepted()
         ]
 
+    def standing(self) -> dict[str, str]:
+        """By node, the status that was told last."""
+        return {
+            alert["labels"]["node"]: alert["status"] for message in self.accepted() for alert in message["alerts"]
+        }
+
     def __enter__(self) -> Self:
         hook, self._ended = self, threading.Event()
 

@@ -73,10 +73,10 @@ def test_a_collector_killed_at_random_moments_tells_of_every_alert_and_a_repeat_
             assert ops.begun == 0
             sim.kill()
         kill_while_telling(running, ops, chance)
-        until(lambda: list(last(ops).values()) == NODES * ["firing"], "every lost node is told")
+        until(lambda: list(ops.standing().values()) == NODES * ["firing"], "every lost node is told")
         with sim:
             kill_while_telling(running, ops, chance)  # nodes that need a while to come back are lost anew
-            until(lambda: list(last(ops).values()) == NODES * ["resolved"], "of each the end is told")
+            until(lambda: list(ops.standing().values()) == NODES * ["resolved"], "of each the end is told")
         identities = ids(ops)
         assert all(len(found) == 1 for found in identities.values()), identities
 
@@ -89,13 +89,6 @@ def kill_while_telling(running: Collector, hook: Hook, chance: random.Random) ->
         time.sleep(chance.uniform(0.0, 0.4))  # the moment is the test's
         running.kill()
         running.start()
-
-
-def last(hook: Hook) -> dict[str, str]:
-    """By node, the status that was told last."""
-    return {
-        alert["labels"]["node"]: alert["status"] for one in list(hook.told) for alert in one.message["alerts"]
-    }
 
 
 def ids(hook: Hook) -> dict[tuple[str, str, str], set[str]]:
