@@ -26,8 +26,6 @@ class Passed(NamedTuple):
     at: float
     node: str
     lane: int
-    epoch: str
-    seqs: tuple[int, ...]
     size: int
 
 
@@ -100,8 +98,7 @@ class Tap:
             self._node_of[reports.epoch] = node
             for report in reports.reports:
                 self._values[reports.epoch, report.seq] = of_report(layout, report, self._boards[node])
-            seqs = tuple(report.seq for report in reports.reports)
-            self.passed.append(Passed(monotonic(), node, reports.lane, reports.epoch, seqs, size))
+            self.passed.append(Passed(monotonic(), node, reports.lane, size))
 
     def _told(self, message: pb.ToAgent) -> None:
         with self._lock:
