@@ -85,9 +85,13 @@ def in_lines(text: bytes, board: str) -> list[int]:
 
 
 def is_idempotent(fake: FakeInflux) -> bool:
-    """Whether a row that came again came as it was, so that a store has it once."""
-    points = [re.split(rb"(?<!\\) ", line) for line in set(fake.stored)]
-    return len({(series, at) for series, _, at in points}) == len(points)
+    """Whether a number that came again came as it was, so that a store has it once."""
+    numbers = {
+        (series, at, number)
+        for series, fields, at in (re.split(rb"(?<!\\) ", line) for line in set(fake.stored))
+        for number in fields.split(b",")
+    }
+    return len({(series, at, number.partition(b"=")[0]) for series, at, number in numbers}) == len(numbers)
 
 
 def settled(scene: Scene, fake: FakeInflux) -> Verdict:
