@@ -93,13 +93,13 @@ class Guard:
         self.known: Callable[[str], bool] = lambda uuid: True
         self._node_limits = node_limits
         self._streams_of_address = streams_of_address
-        self._addresses: Counter[str] = Counter()
+        self.streams: Counter[str] = Counter()  # by address
         self._paces: dict[str, Pace] = {}
 
     def opened(self, address: str, identity: Identity | None) -> str:
         """A stream has begun; why it is one too many, "" when it is not."""
-        self._addresses[address] += 1
-        if self._addresses[address] > self._streams_of_address:
+        self.streams[address] += 1
+        if self.streams[address] > self._streams_of_address:
             return f"more than {self._streams_of_address} streams from {address}: is something there in a loop?"
         if identity is not None and len(identity.names) > NAMES_OF_CERTIFICATE:
             return (
@@ -109,9 +109,9 @@ class Guard:
         return ""
 
     def ended(self, address: str) -> None:
-        self._addresses[address] -= 1
-        if not self._addresses[address]:
-            del self._addresses[address]
+        self.streams[address] -= 1
+        if not self.streams[address]:
+            del self.streams[address]
 
     def excess(self, node: str, message: pb.FromAgent, now: float) -> str:
         """As Pace.excess, of a node."""

@@ -146,12 +146,10 @@ def test_an_address_has_so_many_streams_and_an_ended_one_makes_room() -> None:
             assert served.streams.refusals.counts["too_many_streams"] == 1
             await first.done_writing()
             await end(first)
-            await until(lambda: len(served.streams) == 1)
-            while len(served.streams) == 1:  # the third may still be on its way out
-                fourth = call(channel)
-                await try_to_say(fourth, hello("n3"))
-                with contextlib.suppress(grpc.aio.AioRpcError):
-                    await fourth.read()
+            await until(lambda: served.streams.guard.streams.total() == 1)
+            fourth = call(channel)
+            await say(fourth, hello("n3"))
+            await hear(fourth)
 
     serving(test)
 
