@@ -54,7 +54,7 @@ lock:
 
 proto: setup
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --grpc_python_out=proto --mypy_out=proto --mypy_grpc_out=proto \
-	  fallow_proto/v1/telemetry.proto fallow_proto/kubernetes/podresources.proto
+	  fallow_proto/v1/telemetry.proto fallow_proto/v1/identity.proto fallow_proto/kubernetes/podresources.proto
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -10,6 +10,7 @@ from random import Random
 from uuid import uuid4
 
 from fallow_agent.config import Settings
+from fallow_agent.enrolment.watch import Watch
 from fallow_agent.epoch import Epoch
 from fallow_agent.fences_thread import FencesThread
 from fallow_agent.happening import Happening
@@ -103,9 +104,12 @@ class Agent:
         self._sampling.start()
         self._tell(w.Started())
         asking = asyncio.create_task(self._ask_kubelet(self._kubelet)) if self._kubelet is not None else None
+        watch = Watch(self._settings, lambda: self._tell(w.Recertified()))
+        watching = asyncio.create_task(watch.run()) if self._settings.has_tls else None
         await stop.wait()
-        if asking is not None:
-            asking.cancel()
+        for task in (asking, watching):
+            if task is not None:
+                task.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)  # a second one ends us at once
         return await self._stop()

@@ -49,6 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
         from fallow_agent import quiesce_command
 
         return quiesce_command.main(words)
+    if words[:1] == ["enroll"]:
+        from fallow_agent.enrolment import cli
+
+        return cli.main(words[1:])
     return _serve_or_look(words)
 
 
@@ -85,8 +89,9 @@ def version() -> str:
 def _parser(default_path: Path) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fallow-agent", description="Reads this node's devices and streams what they say to a Fallow collector.",
-        epilog="fallow-agent prolog says whether a job may start on this node, fallow-agent quiesce and resume have "
-               "the running agent let go of all devices for a while; each has a --help of its own",
+        epilog="fallow-agent enroll gets this node a certificate, fallow-agent prolog says whether a job may start on "
+               "it, fallow-agent quiesce and resume have the running agent let go of all devices for a while; each has "
+               "a --help of its own",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"configuration; default {default_path}")
     parser.add_argument("--version", action="version", version=f"fallow-agent {version()}")

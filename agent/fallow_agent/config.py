@@ -68,15 +68,21 @@ class Settings(msgspec.Struct, kw_only=True):
         return bool(self.tls.ca)
 
 
-def read(path: Path | None) -> Settings:
-    """Settings of a file (None: the default path if there is one) and of FALLOW_AGENT_… Raises ConfigError."""
+def read(path: Path | None, *, enrolled: bool = True) -> Settings:
+    """Settings of a file (None: the default path if there is one) and of FALLOW_AGENT_… Raises ConfigError.
+
+    enrolled: False: the node is about to get its certificate, so it may have none yet.
+    """
     if path is None and _is_there(DEFAULT_PATH):
         path = DEFAULT_PATH
     try:
         settings = load(Settings, path, PREFIX)
     except SettingsError as error:
         raise ConfigError(str(error)) from error
-    if faults := complaints(settings):
+    faults = complaints(settings)
+    if enrolled and not faults and (exposed := _exposure(settings)):
+        faults = [exposed]
+    if faults:
         where = path or "configuration"
         raise ConfigError("\n".join(f"{where}: {fault}" for fault in faults))
     return settings
@@ -174,6 +180,12 @@ def _collector_fault(settings: Settings) -> str:
         return f'collector = {settings.collector!r}, expected "host:port", e.g. "collector.example:4917" ({error})'
     if any(not character.isprintable() or character in " /" for character in host):
         return f'collector = {settings.collector!r}, expected "host:port" without a scheme, spaces or slashes'
+    return ""
+
+
+def _exposure(settings: Settings) -> str:
+    """What strangers could do on the way to the collector, empty if nothing or if that is meant."""
+    host = settings.collector.rpartition(":")[0].removeprefix("[").removesuffix("]")
     if settings.has_tls or settings.insecure or is_loopback(host):
         return ""
     return (

@@ -2,6 +2,7 @@
 
 AgentError
 ├── ConfigError      the configuration cannot be used
+├── EnrolmentError   the node gets no certificate now; what it had is as it was
 ├── FencesError      the fences on disk cannot be read or written now
 │   └── FencesDamaged    their file is not what was written; it has to be set aside
 ├── QuiesceError     what is said of a quiesce cannot be read or written
@@ -17,6 +18,10 @@ class AgentError(Exception):
 
 class ConfigError(AgentError):
     """The configuration cannot be used."""
+
+
+class EnrolmentError(AgentError):
+    """The node gets no certificate now; what it had is as it was."""
 
 
 class FencesError(AgentError):

@@ -18,7 +18,6 @@ from fallow_collector.alerts.matchers import MatcherError
 from fallow_collector.alerts.measures import measures
 from fallow_collector.alerts.rulefile import RuleSet
 from fallow_collector.alerts.wanted import columns_of
-from fallow_collector.certificate import Validity, validity_of
 from fallow_collector.config import Settings
 from fallow_collector.facts.collector import Itself
 from fallow_collector.facts.node import Beside
@@ -76,7 +75,6 @@ class Alerted:
         self._wanted = columns_of(rules.rules)
         self._evaluator = Evaluator(rules.rules)
         self._began = time.monotonic()
-        self._certificate: Validity | None = None
         self._forecast = Forecast(settings.store.embedded)
         self._forecast_at = self._began
         self._failing = False
@@ -90,8 +88,6 @@ class Alerted:
     async def start(self) -> None:
         """Raises StateError, SettingsError."""
         settings = self._settings.alerts
-        if self._settings.tls.cert:
-            self._certificate = validity_of(await asyncio.to_thread(Path(self._settings.tls.cert).read_bytes))
         file = await asyncio.to_thread(AlertFile, Path(self._settings.state.dir))
         if file.damaged:
             log.error("file of alerts was damaged moved_to=%s: what fires is told anew", file.damaged)
@@ -174,7 +170,7 @@ class Alerted:
         return Beside(pipeline.unacknowledged(now), pipeline.streams.certificates, self._version)
 
     def _itself(self, complete: bool, unacknowledged_s: float) -> Itself:
-        watched, valid, wall = self._watched, self._certificate, time.time()
+        watched, valid, wall = self._watched, self._watched.own.certificate, time.time()
         evaluation = self.alerting.evaluation
         return Itself(
             site=self._settings.site, version=self._version, up_s=time.monotonic() - self._began, complete=complete,

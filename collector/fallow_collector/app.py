@@ -19,11 +19,13 @@ from fallow_collector.answers.ledgers import Ledgers
 from fallow_collector.answers.live import Live
 from fallow_collector.answers.quiesce import Quiescing
 from fallow_collector.api.app import make_app
+from fallow_collector.api.enroll import Office
 from fallow_collector.api.server import HttpServer
 from fallow_collector.api.tokens import Tokens
 from fallow_collector.config import Settings, is_loopback
 from fallow_collector.desk import Around, Desk
 from fallow_collector.health.board import Board
+from fallow_collector.identities import Identities
 from fallow_collector.idle.state import WITNESSES
 from fallow_collector.ingest.server import Server, credentials
 from fallow_collector.inventory import load_inventory
@@ -31,7 +33,7 @@ from fallow_collector.journal import Journal
 from fallow_collector.keep import Keeper
 from fallow_collector.leases import LeaseFile
 from fallow_collector.ledgers.imports import Imports
-from fallow_collector.made import alert_rules_of, make_store, read_tls, rules_of, terms_of
+from fallow_collector.made import alert_rules_of, make_store, rules_of, terms_of
 from fallow_collector.own import Own
 from fallow_collector.phases import PhaseLog
 from fallow_collector.pipeline import FLUSH_S, Pipeline
@@ -55,6 +57,7 @@ DRAIN_S = 10.0
 STEP_S = 15.0  # most that one step of stopping may take
 ACKS_S = 2.0
 CHORES_S = 1.0
+IDENTITIES_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -87,13 +90,16 @@ class Collector:
         self._fitter = Fitter(self._fleet, self._view)
         self._own = Own(self._fleet, self._pipeline, self._writer, self._store, self._journal)
         self._recordings = Recordings(self._recorder)
+        self._identities = Identities(settings, time.time)
+        self._web: HttpServer | None = None
         self._server = Server(self._pipeline.streams)
 
     async def start(self) -> None:
         """Raises SettingsError, StateError or CannotListen; what was started by then is stopped."""
         try:
             for name, step in (
-                ("state", self._start_state), ("pipeline", self._start_pipeline), ("writer", self._start_writer),
+                ("state", self._start_state), ("identities", self._start_identities),
+                ("pipeline", self._start_pipeline), ("writer", self._start_writer),
                 ("grpc", self._start_grpc), ("alerts", self._start_alerts), ("http", self._start_http),
             ):
                 log.debug("starting step=%s", name)
@@ -178,9 +184,26 @@ class Collector:
     async def _close_state(self) -> None:
         await asyncio.to_thread(self._state.close)
 
+    async def _start_identities(self) -> None:
+        await asyncio.to_thread(self._identities.start)
+        self._stops.append(("identities", self._close_identities))
+        self._believe()
+
+    async def _close_identities(self) -> None:
+        await asyncio.to_thread(self._identities.close)
+
+    def _believe(self) -> None:
+        """Streams that the newest word on certificates forbids end now."""
+        found = self._identities
+        self._own.certificate, self._own.certificate_problem = found.certificate, found.problem
+        if (authority := found.authority) is not None:
+            self._server.renewal.renew = lambda shown, request: authority.renew(shown, request, time.time())
+        self._pipeline.streams.review(found.revocations, time.time(), time.monotonic())
+
     async def _start_pipeline(self) -> None:
         for name, part in (("turns", self._turn), ("chores", self._do_chores),
-                           ("events", self._saving.keep_events), ("keep", self._saving.keep_on)):
+                           ("events", self._saving.keep_events), ("keep", self._saving.keep_on),
+                           ("identities", self._mind_identities)):
             self._tasks.append(asyncio.create_task(part(), name=name))
         self._stops.append(("pipeline", self._stop_tasks))
 
@@ -219,8 +242,8 @@ class Collector:
         await asyncio.to_thread(self._writer_thread.join, DRAIN_S + 1)
 
     async def _start_grpc(self) -> None:
-        listen, tls = self._settings.grpc.listen, self._settings.tls
-        secret = credentials(*(await asyncio.to_thread(read_tls, self._settings))) if tls.cert else None
+        listen, files = self._settings.grpc.listen, self._identities.files
+        secret = credentials(files.pems, self._identities.follower()) if files is not None else None
         self._stops.append(("grpc", self._stop_grpc))
         self.grpc_port = await self._server.start(listen, secret)
 
@@ -254,8 +277,10 @@ class Collector:
             on_device=self._processes.on_device,
         )
         open_host = settings.auth.insecure and not is_loopback(settings.http.listen)
+        authority = self._identities.authority
+        enrolment = {"enrolment": Office(authority)} if authority is not None and authority.is_made else {}
         app = make_app(
-            answers, tokens, self._version, loopback_only=not open_host,
+            answers, tokens, self._version, loopback_only=not open_host, **enrolment,
             alerts=Alerts(self._alerted.alerting, self._alerted.delivery, settings.alerts, time.time),
             cordons=self._cordons,
             fit=self._fitter,
@@ -268,6 +293,7 @@ class Collector:
         )
         server = HttpServer(app, settings.http.listen, settings.tls.cert, settings.tls.key)
         self.http = await server.start()
+        self._web = server
         self._stops.append(("http", server.stop))
         self._stops.append(("endless answers", self._end_endless_answers))
         self._tasks.append(asyncio.create_task(server.wait(), name="http"))
@@ -306,6 +332,15 @@ class Collector:
             watchdog.worked()
             if watchdog.due(now):
                 notify("WATCHDOG=1")
+
+    async def _mind_identities(self) -> None:
+        shown = self._identities.follower()
+        while True:
+            await asyncio.sleep(IDENTITIES_S)
+            await asyncio.to_thread(self._identities.look)
+            self._believe()
+            if self._web is not None and shown() is not None:
+                self._web.reload()
 
     async def _do_chores(self) -> None:
         serving = True

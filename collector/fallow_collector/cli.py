@@ -12,6 +12,8 @@ from pathlib import Path
 
 from fallow_collector.app import run
 from fallow_collector.backup import cli as backup
+from fallow_collector.certs import cli as certs
+from fallow_collector.certs.errors import CertsError
 from fallow_collector.check import check, effective
 from fallow_collector.config import DEFAULT_PATH, Settings, load_settings
 from fallow_collector.ingest.server import CannotListen
@@ -27,6 +29,8 @@ log = logging.getLogger("fallow_collector")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["certs"]:
+        return certs.main(words[1:])
     if words[:1] in (["backup"], ["restore"]):
         return backup.main(words)
     options = _parser().parse_args(words)
@@ -48,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(200_000, 50, 1000)
     try:
         return asyncio.run(run(settings, version("fallow")))
-    except (SettingsError, StateError, CannotListen) as error:
+    except (SettingsError, StateError, CertsError, CannotListen) as error:
         log.error("cannot start: %s", error)
         return FAILED
 
@@ -56,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fallow-collector", description="Takes what agents report, stores it, and says what lies fallow.",
-        epilog="fallow-collector backup and restore copy all that it remembers; each has a --help of its own",
+        epilog="fallow-collector certs is its authority for agents' certificates, fallow-collector backup and restore "
+               "copy all that it remembers; each has a --help of its own",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"default: {DEFAULT_PATH}, if it is there")
     parser.add_argument("--check", action="store_true", help="explain the settings, try what can be tried, and end")

@@ -37,12 +37,16 @@ class TlsSettings(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     client_ca: str = ""
     """Agents must show a certificate of this authority that names their node."""
+    agent_life_h: float = 168.0
+    """Of the certificates that agents get from the collector's own authority."""
 
     def __post_init__(self) -> None:
         if bool(self.cert) != bool(self.key):
             raise ValueError("cert and key go together: set both or none")
         if self.client_ca and not self.cert:
             raise ValueError("client_ca needs cert and key: agents are only asked for a certificate over TLS")
+        if not 0.001 <= self.agent_life_h <= 168.0:
+            raise ValueError(f"agent_life_h = {self.agent_life_h:g}, expected 0.001 to 168, a week")
 
 
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):

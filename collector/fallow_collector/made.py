@@ -46,14 +46,3 @@ def terms_of(settings: Settings, version: str) -> Terms:
     )
     return Terms(version, settings.idle.evidence_s, holders)
 
-
-def read_tls(settings: Settings) -> tuple[bytes, bytes, bytes | None]:
-    """Certificate, key and the authority of agents, as PEM. Raises SettingsError."""
-    tls = settings.tls
-    files = {}
-    for name, path in (("cert", tls.cert), ("key", tls.key), ("client_ca", tls.client_ca)):
-        try:
-            files[name] = Path(path).read_bytes() if path else None
-        except OSError as error:
-            raise SettingsError(f"[tls] {name} = {path!r} cannot be read: {error.strerror}") from error
-    return files["cert"] or b"", files["key"] or b"", files["client_ca"]

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from fallow_collector.certificate import Validity
 from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.health.board import Board
 from fallow_collector.journal import Journal
@@ -29,13 +30,16 @@ class Own:
         self._journal = journal
         self.state_problem = ""  # why the state file cannot be written now
         self.listener_problem = "not listening yet"
+        self.certificate_problem = ""
+        self.certificate: Validity | None = None  # the collector's own
         self.alerts: Callable[[], Iterable[Measure]] = tuple  # what alerts say of themselves
         self.health: Board | None = None  # until the state is open
 
     def readiness(self) -> list[str]:
         """Why the collector cannot do its work now; empty when it can."""
         store = self._writer.trouble(time.monotonic())
-        problems = {"store": store, "state": self.state_problem, "listeners": self.listener_problem}
+        problems = {"store": store, "state": self.state_problem, "listeners": self.listener_problem, "certificates":
+                    self.certificate_problem}
         return [f"{what}: {problem}" for what, problem in problems.items() if problem]
 
     def status(self) -> str:

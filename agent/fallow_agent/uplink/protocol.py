@@ -72,6 +72,7 @@ class Uplink:
         self._told_dropped = 0  # what the collector knows of _dropped
         self._ledger_due = self._allocated is not None
         self._lists_due = dict(self._lists)
+        self._redialling = False
         self._named: set[str] = set()  # epochs that the collector was told of
         self._layouts: set[bytes] = set()  # that it knows
         self._event_epochs: deque[str] = deque()  # whose spooled events are still to be read
@@ -88,7 +89,9 @@ class Uplink:
             case w.Received(message):
                 return self._received(message, now)
             case w.Lost(_, rejected):
-                return self._lost(now, rejected=rejected)
+                return self._lost(now, rejected=rejected and not self._redialling)
+            case w.Recertified():
+                return self._redial()
             case w.Written():
                 self._writing -= 1
             case w.Sampled(report):
@@ -146,6 +149,13 @@ class Uplink:
         self.state = State.WAITING
         self._begin_stream()
         return [w.Dial(now + self._backoff.delay_s(rejected=rejected))]
+
+    def _redial(self) -> list[w.Action]:
+        """The next stream shows the new certificate; what this one did not carry waits for it."""
+        if self.state is State.WAITING:
+            return []  # the next stream is it
+        self._redialling = True
+        return [w.HangUp("the certificate is new, and the next stream shows it")]
 
     def _received(self, message: pb.ToAgent, now: float) -> list[w.Action]:
         try:

@@ -104,6 +104,11 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class Recertified:
+    """The files of [tls] hold another certificate than the stream was dialled with."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dialled:
     """A stream is there to be written to."""
 
@@ -128,7 +133,7 @@ class Lost:
 
 Event = (
     Started | EpochBegan | Inventoried | Sampled | Happened | Recovered | Dropped | SpoolRead | Kept | Fenced
-    | Allocated | Listed | Dialled | Received | Written | Lost
+    | Allocated | Listed | Recertified | Dialled | Received | Written | Lost
 )
 
 

@@ -11,6 +11,7 @@ from litestar.types import ASGIApp
 from fallow_collector.api import (
     alerts,
     cordons,
+    enroll,
     fit,
     fleet,
     history,
@@ -46,6 +47,7 @@ ROUTES_OF: dict[str, tuple[Any, ...]] = {
     "alerts": (
         alerts.alerts, alerts.rules, alerts.receivers, alerts.test, alerts.silences, alerts.silence, alerts.end_silence,
     ),
+    "enrolment": (enroll.authority, enroll.enroll),
     "fit": (fit.fit,),
     "cordons": (cordons.cordon, cordons.listed, cordons.uncordon),
     "kubernetes": (kubernetes.filter_nodes, kubernetes.prioritize),

@@ -1,6 +1,6 @@
 """Who gets in: everything is refused but what one table lets through, before any route is looked up.
 
-| tokens | asking | other methods | GET /healthz |
+| tokens | asking | other methods | OPEN |
 |---|---|---|---|
 | set | as NEEDED_TO_ASK says | as NEEDED says | open |
 | none, loopback only | Host is a loopback | Host is a loopback, no foreign Origin | Host is a loopback |
@@ -22,10 +22,12 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from fallow_collector.api.caller import ANYBODY, Caller
 from fallow_collector.api.problems import problem_bytes
 from fallow_collector.api.tokens import Role, Token, Tokens, find
-from fallow_proto import api
+from fallow_proto import api, enrolment
 
 LOG = logging.getLogger(__name__)
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+OPEN = frozenset({"/healthz", enrolment.PATH})
+"""Where no token is asked for: a node that enrols shows its join token instead."""
 
 NEEDED: tuple[tuple[str, Role], ...] = (
     ("/api/v1/fit", Role.READ),  # questions with a body
@@ -69,7 +71,7 @@ def judge(knock: Knock, tokens: Sequence[Token] | None, loopback_only: bool) -> 
     """Whether a request gets in. `tokens` None: none are configured."""
     if tokens is None:
         return Verdict(ANYBODY, _without_tokens(knock, loopback_only))
-    if knock.path == "/healthz":
+    if knock.path in OPEN:
         return Verdict(ANYBODY, None)
     scheme, _, presented = knock.authorization.partition(" ")
     if not presented:

@@ -39,6 +39,7 @@ class HttpServer:
                 f"[tls] cert = {cert!r}, key = {key!r}: cannot be used: {error}; "
                 f"expected a certificate and its key in PEM"
             ) from error
+        self._config = config
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
 
@@ -53,6 +54,11 @@ class HttpServer:
             await self._task  # raises what went wrong
         host, port = bound.getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def reload(self) -> None:
+        """Show what the files of the certificate hold now to whoever connects from here on."""
+        if self._config.ssl is not None and self._config.ssl_certfile:
+            self._config.ssl.load_cert_chain(self._config.ssl_certfile, self._config.ssl_keyfile)
 
     async def wait(self) -> None:
         """Return when the server has ended; raises what ended it."""

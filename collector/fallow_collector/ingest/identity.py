@@ -1,7 +1,11 @@
 """Which nodes a peer may speak for, by its certificate."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+
+_AGENT = re.compile(r"spiffe://[a-z0-9._-]{1,255}/agent/([A-Za-z0-9._-]+)")
+"""The id of an agent, of whatever trust domain: which domains there are is what [tls] client_ca says."""
 
 
 class Identity(NamedTuple):
@@ -11,8 +15,10 @@ class Identity(NamedTuple):
     paths: tuple[str, ...]  # URIs (SPIFFE)
 
     def speaks_for(self, node: str) -> bool:
-        """A common or DNS name equal to the node's, or a SPIFFE id whose path ends in it."""
-        return node in self.names or any(path.rpartition("/")[2] == node for path in self.paths)
+        """A SPIFFE id …/agent/NODE and, only where there is no SPIFFE id, a common or DNS name equal to the node's."""
+        if not self.paths:
+            return node in self.names
+        return len(self.paths) == 1 and (found := _AGENT.fullmatch(self.paths[0])) is not None and found[1] == node
 
     def __str__(self) -> str:
         return ", ".join((*self.names, *self.paths)) or "no name"
@@ -31,5 +37,5 @@ def identity_of(auth_context: Mapping[str, Iterable[bytes]]) -> Identity | None:
         return None
     return Identity(
         names=(*common, *(name for name in others if "://" not in name)),
-        paths=tuple(name for name in others if name.startswith("spiffe://")),
+        paths=tuple(name for name in others if name.startswith("spiffe:")),
     )

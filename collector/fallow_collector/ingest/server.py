@@ -8,15 +8,17 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from fallow_collector.certificate import validity_of
+from fallow_collector.certificate import Pems, leaf_fault, validity_of
 from fallow_collector.ingest.identity import identity_of
 from fallow_collector.ingest.limits import HELLO_S
+from fallow_collector.ingest.renewal import Renewal
 from fallow_collector.ingest.session import Close, Fault
 from fallow_collector.ingest.streams import Stream, Streams
 from fallow_proto.failpoint import Point, reached
@@ -56,10 +58,11 @@ class CannotListen(Exception):
 
 
 class Server:
-    """grpc.aio server with the Telemetry and the standard health service."""
+    """grpc.aio server with Telemetry, the renewal of certificates and the standard health service."""
 
     def __init__(self, streams: Streams[Any]) -> None:
         self._streams = streams
+        self.renewal = Renewal()
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=OPTIONS)
         self._server.add_generic_rpc_handlers((
@@ -69,6 +72,7 @@ class Server:
                     self._stream, response_serializer=pb.ToAgent.SerializeToString,
                 )},
             ),
+            self.renewal.handler(),
         ))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
@@ -103,6 +107,8 @@ class Server:
         news = asyncio.Event()
         peer = context.auth_context()
         shown = b"".join(peer.get("x509_pem_cert", ()))
+        if shown and (fault := leaf_fault(shown)):
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, fault)
         stream = self._streams.open(
             identity_of(peer), news.set, validity_of(shown) if shown else None,
             context.peer().rpartition(":")[0], time.monotonic(),
@@ -151,8 +157,18 @@ class Server:
                 return
 
 
-def credentials(certificate: bytes, key: bytes, client_ca: bytes | None) -> grpc.ServerCredentials:
-    """TLS; with client_ca, only peers that show a certificate of it may connect."""
-    return grpc.ssl_server_credentials(
-        [(key, certificate)], root_certificates=client_ca, require_client_auth=client_ca is not None
+def credentials(pems: Pems, newer: Callable[[], Pems | None] = lambda: None) -> grpc.ServerCredentials:
+    """TLS; with client_ca, only peers that show a certificate of it may connect. newer: asked at each connection, in a
+    thread of gRPC's; what it says holds from then on."""
+
+    def fetch() -> grpc.ServerCertificateConfiguration:
+        found = newer()
+        return None if found is None else _configuration(found)  # type: ignore[return-value]  # None: no change
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(pems), fetch, require_client_authentication=pems.client_ca is not None
     )
+
+
+def _configuration(pems: Pems) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(pems.key, pems.certificate)], root_certificates=pems.client_ca)

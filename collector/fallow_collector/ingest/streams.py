@@ -4,6 +4,7 @@ Nothing here waits: whoever owns the wire calls in, and is woken when a stream h
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
@@ -76,6 +77,16 @@ class Behind(Protocol[Arrival_contra]):
         """So many the node's spool had to let go since its agent started."""
 
 
+class Revoked(Protocol):
+    def complaint(self, serial: str, begins: float, node: str) -> str:
+        """Why this certificate is not good for this node any more; empty when it is."""
+
+
+class NobodyRevoked:
+    def complaint(self, serial: str, begins: float, node: str) -> str:
+        return ""
+
+
 class Stream(Generic[Arrival]):
     """One agent's stream, seen from the wire's side."""
 
@@ -119,6 +130,8 @@ class Streams(Generic[Arrival]):
         self._bind = bind
         self._terms = terms
         self.certificates: dict[str, Validity] = {}  # of nodes, as they showed them last
+        self._revoked: Revoked = NobodyRevoked()
+        self._review_at = math.inf  # unix seconds: the soonest end of the certificate of an open stream
         self._nodes: dict[str, Stream[Arrival]] = {}
         self._waiting: dict[Stream[Arrival], None] = {}
 
@@ -269,12 +282,38 @@ class Streams(Generic[Arrival]):
         """Whether nothing waits to be sent."""
         return not self._waiting
 
+    def review(self, revoked: Revoked, wall: float, receipt: float) -> None:
+        """Close the streams whose certificates are not good any more, for a connection outlives its certificate. Costs
+        nothing while nothing was revoked and nothing expired. wall: unix seconds."""
+        if revoked is self._revoked and wall < self._review_at:
+            return
+        self._revoked = revoked
+        self._review_at = math.inf
+        for node, stream in list(self._nodes.items()):
+            if close := self._disbelief(stream, node, wall):
+                self._close(stream, close, receipt)
+
     def close_all(self, reason: str) -> None:
         for stream in list(self._nodes.values()):
             stream.close(Close(Fault.UNAVAILABLE, reason))
 
+    def _disbelief(self, stream: Stream[Arrival], node: str, wall: float) -> Close | None:
+        """Why the certificate is not good for the node; if it is, its end will be looked at in time."""
+        certificate = stream.certificate
+        if certificate is None:
+            return None
+        if reason := self._revoked.complaint(certificate.serial, certificate.begins, node):
+            return Close(Fault.PERMISSION_DENIED, reason)
+        if wall >= certificate.ends:
+            return Close(Fault.UNAUTHENTICATED, f"the certificate {certificate.serial} of node {node} has expired")
+        self._review_at = min(self._review_at, certificate.ends)
+        return None
+
     def _greet(self, stream: Stream[Arrival], hello: pb.Hello, receipt: float, wall: float) -> None:
         node = hello.node
+        if close := self._disbelief(stream, node, wall):
+            self._close(stream, close, receipt)
+            return
         older = self._nodes.get(node)
         if older is not None:
             self.superseded += 1

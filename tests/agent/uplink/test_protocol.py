@@ -491,3 +491,19 @@ def test_a_quiesce_is_passed_on_whatever_waits() -> None:
     node.tell(w.Received(pb.ToAgent(quiesce=pb.Quiesce(for_s=600.0, by="alice"))))
     node.tell(w.Received(pb.ToAgent(quiesce=pb.Quiesce())))
     assert node.quiesces == [(600.0, "alice"), (0.0, "")]
+
+
+def test_a_new_certificate_makes_a_new_stream_soon_and_what_the_old_one_did_not_carry_goes_with_it() -> None:
+    node = Node()
+    assert node.tell(w.Recertified()) == [], "there is no stream yet, and the next one shows it"
+    node.connect()
+    node.sample()
+    node.take()
+    node.tell(w.Recertified())
+    assert node.hang_ups == ["the certificate is new, and the next stream shows it"]
+    node.sample()
+    node.wire.clear()  # went down with the stream
+    node.tell(w.Lost(node.hang_ups[0], rejected=True))
+    assert node.dials[-1] <= node.now + 1.0, "no collector has said no"
+    node.connect(judged=("a", 1))
+    assert [seq for kind, _, seqs in lanes(node.settle()) if kind != "layout" for seq in seqs] == [2, 1]

@@ -47,6 +47,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("get", "/healthz"): Row(None, Of.ANY),
     ("get", "/readyz"): Row(READ, Of.ANY),
     ("get", "/openapi.json"): Row(READ, Of.ANY),
+    ("get", "/api/v1/enroll"): Row(None, Of.ANY),
+    ("post", "/api/v1/enroll"): Row(None, Of.ANY),
     ("post", "/api/v1/fit"): Row(READ, Of.ITS),
     ("post", "/api/v1/cordons"): Row(ADMIN, Of.ITS),
     ("get", "/api/v1/cordons"): Row(READ, Of.ITS),

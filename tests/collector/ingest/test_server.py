@@ -11,7 +11,7 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from fallow_collector.certificate import validity_of
+from fallow_collector.certificate import Pems, validity_of
 from fallow_collector.ingest.received import Received
 from fallow_collector.ingest.server import SERVICE, CannotListen, Server, credentials
 from fallow_collector.ingest.session import Terms
@@ -281,7 +281,7 @@ COLLECTOR = AUTHORITY.issue("collector", names=("collector",))
 
 
 def mutual() -> grpc.ServerCredentials:
-    return credentials(COLLECTOR.certificate, COLLECTOR.key, AUTHORITY.pem)
+    return credentials(Pems(COLLECTOR.certificate, COLLECTOR.key, AUTHORITY.pem))
 
 
 @pytest.mark.parametrize("certificate", [
