@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 from fallow_client.client import Client
+from fallow_client.connection import settings_for
 from fallow_proto import api
 from tests.ports import free_port
 
@@ -146,7 +147,8 @@ class Collector(Program):
     def _ready(self) -> bool:
         self.check()
         try:
-            return httpx.get(f"{self.url}/readyz", trust_env=False).is_success
+            with httpx.Client(**settings_for(self.url)) as http:
+                return http.get("/readyz").is_success
         except httpx.TransportError:
             return False
 
