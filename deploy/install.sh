@@ -16,7 +16,7 @@ usage: install.sh agent|collector [--wheel FILE] [--prefix DIR] [--root DIR] [--
   --wheel FILE   Fallow's wheel (default: the one in dist/ of this checkout)
   --prefix DIR   where the programs go (default: /opt/fallow)
   --root DIR     only put units, drop-ins and configuration under DIR, as for an image; devices are those in DIR/dev
-  --purge        remove configuration and state too
+  --purge        remove configuration and state too, and with the last of the two programs the user fallow
   --dry-run      say what would be done
 
 PYTHON names the interpreter (default: python3). pip's own variables, such as PIP_INDEX_URL or PIP_FIND_LINKS, say where
@@ -181,6 +181,21 @@ Next:
 EOF
 }
 
+# Of both programs, and only what is empty: an operator's own files and another program's state stay.
+purge_what_is_shared() {
+  local folder
+  for folder in "$root/etc/fallow" "$root/var/lib/fallow"; do
+    [[ ! -d $folder ]] || run rmdir --ignore-fail-on-non-empty "$folder"
+  done
+  [[ ! $root && ! -e /var/lib/fallow ]] || return 0
+  # A reader that hangs in its driver outlives its agent, and its lock in there must too: userdel refuses then.
+  if run userdel fallow; then
+    run rm -rf /run/fallow
+  else
+    printf '  the user fallow and /run/fallow stay: something of it still runs; a restart of the machine ends it\n'
+  fi
+}
+
 uninstall_all() {
   local units=$root/etc/systemd/system other=agent
   [[ $program == collector ]] || other=collector
@@ -193,6 +208,7 @@ uninstall_all() {
   fi
   if [[ $purge ]]; then
     run rm -rf "$root/etc/fallow/$program.toml" "$root/var/lib/fallow/$program"
+    [[ -e $units/fallow-$other.service ]] || purge_what_is_shared
   else
     printf '  configuration and state stay in %s; --purge removes them\n' "$root/etc/fallow and $root/var/lib/fallow"
   fi

@@ -20,9 +20,12 @@ DEBIAN_PACKAGE = {
     "scontrol": "slurm-client",
     "munged": "munge",
     "ip": "iproute2",
+    "mmdebstrap": "mmdebstrap",
+    "systemd-nspawn": "systemd-container",
 }
 
 LONGEST = (
+    "deploy/booted/test_booted.py",
     "e2e/test_path.py", "collector/stores/embedded/test_crash.py", "e2e/test_slurm.py", "e2e/race/test_race.py",
     "collector/idle/test_properties.py", "e2e/test_demo.py", "collector/test_app.py", "e2e/test_watch_and_replay.py",
     "agent/test_cli.py", "agent/test_app.py", "client/test_cli.py", "client/test_dispatch_commands.py",

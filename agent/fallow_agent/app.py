@@ -37,6 +37,10 @@ from fallow_proto.v1 import telemetry_pb2 as pb
 log = logging.getLogger(__name__)
 
 SPOOL_STOP_S = 4.0
+HAND_OVER_S = 3.0
+"""A collector commits about once a second."""
+LOOK_S = 0.05
+
 SYSFS = Path("/sys")
 _HOUR_MS = 3_600_000
 _TROUBLE = frozenset({
@@ -118,6 +122,7 @@ class Agent:
         notify("STOPPING=1")
         log.info("agent stopping")
         await self._sampling.stop()
+        await self._hand_over()
         await self._channel.close()
         if self._kubelet is not None:
             await self._kubelet.close()
@@ -133,6 +138,13 @@ class Agent:
         self._kernel_log.close()
         log.info("agent stopped")
         return True
+
+    async def _hand_over(self) -> None:
+        """Wait a moment for the last acknowledgements, in case this node's spool is never opened again."""
+        for _ in range(round(HAND_OVER_S / LOOK_S)):
+            if not self._is_streaming or not self._uplink.unacknowledged.held:
+                break
+            await asyncio.sleep(LOOK_S)
 
     @property
     def _is_streaming(self) -> bool:
