@@ -119,6 +119,16 @@ def test_uninstalling_leaves_configuration_and_state(tmp_path: Path) -> None:
     assert not (tmp_path / "etc/systemd/system/fallow-agent.service.d").exists()
 
 
+def test_purging_both_programs_leaves_no_folder_but_those_of_others(tmp_path: Path) -> None:
+    for program in ("agent", "collector"):
+        stage(tmp_path, program)
+    (tmp_path / "var/lib/fallow/mine").mkdir(parents=True)
+    for program in ("agent", "collector"):
+        stage(tmp_path, "uninstall", program, "--purge")
+    assert not (tmp_path / "etc/fallow").exists()
+    assert (tmp_path / "var/lib/fallow/mine").exists()
+
+
 def test_purging_one_program_leaves_the_other(tmp_path: Path) -> None:
     programs = tmp_path / "opt/fallow"
     (programs / "bin").mkdir(parents=True)
