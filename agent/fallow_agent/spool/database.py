@@ -8,7 +8,8 @@ anybody, and the collector asks for what it lacks.
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from zlib import crc32
@@ -29,6 +30,10 @@ _DEAD_LETTERS = 1_000
 _LAYOUTS = 16  # more than that, and the ones that no report needs are looked for
 _DROP_STEP = 32
 _READ_STEP = 1_000
+_DAMAGE = {
+    sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_ERROR,  # our statements do not change: they fail on tables that are not ours any more
+}
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS epoch (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -62,6 +67,7 @@ class Database:
             self._db = sqlite3.connect(
                 path or ":memory:", isolation_level=None, check_same_thread=False, timeout=1.0
             )
+        self._db.text_factory = partial(str, encoding="utf-8", errors="replace")  # of a name that is damaged
         try:
             with _translated():
                 self._prepare()
@@ -86,6 +92,8 @@ class Database:
         run(f"PRAGMA journal_size_limit = {16 << 20}")
         run("PRAGMA cache_size = -1024")
         self._db.executescript(_TABLES)
+        if _schema(self._db) != _expected_schema():
+            raise SpoolDamaged("its tables are not those that were made")
         run(f"PRAGMA user_version = {SCHEMA}")
         self._page_bytes: int = run("PRAGMA page_size").fetchone()[0]
         self._forget_unused()
@@ -323,12 +331,24 @@ def _parsed(layout: bytes | None) -> pb.Layout | None:
     return parsed if layout_hash(parsed.blocks) == parsed.hash else None
 
 
+def _schema(database: sqlite3.Connection) -> list[tuple[object, ...]]:
+    return database.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name").fetchall()
+
+
+@cache
+def _expected_schema() -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        fresh.executescript(_TABLES)
+        return _schema(fresh)
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
+    except (TypeError, UnicodeDecodeError) as error:  # a column or, of a schema, even SQLite's own message
+        raise SpoolDamaged(f"what is in it is not what was put there: {error}") from error
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        if (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE:
             raise SpoolDamaged(str(error)) from error
         raise SpoolError(str(error)) from error
