@@ -156,12 +156,12 @@ def test_a_slow_link_brings_what_waited_while_the_collector_was_away(tmp_path: P
     """At 100 kbit/s what is under way takes longer than a ping may: who pings then cuts a good connection for ever."""
     with rig(tmp_path, nvml_library, hasty=False) as (scene, proxy):
         until(lambda: scene.node.board in scene.collector.devices(), "the device is known")
-        until(lambda: scene.shown(scene.node), "its first readings are stored")
         scene.collector.kill()
         scene.node.wait_for_readings(120)
         proxy.become(Fate(up=Way(bytes_per_s=12_000.0, chunk=512)))
         made, dialled = set(scene.node.made()), proxy.connections
         scene.collector.start()
+        until(lambda: scene.node.board in scene.collector.devices(), "the device is known again")
         until(lambda: len(made - scene.shown(scene.node)) < 5, "what waited is stored")
         assert proxy.connections - dialled <= 2
         proxy.become(GOOD)
