@@ -26,7 +26,8 @@ DEBIAN_PACKAGE = {
 
 LONGEST = (
     "deploy/booted/test_booted.py",
-    "e2e/test_path.py", "collector/stores/embedded/test_crash.py", "e2e/test_slurm.py", "e2e/race/test_race.py",
+    "e2e/test_identity.py", "e2e/test_path.py", "collector/stores/embedded/test_crash.py", "e2e/test_slurm.py",
+    "e2e/race/test_race.py",
     "collector/idle/test_properties.py", "e2e/test_demo.py", "collector/test_app.py", "e2e/test_watch_and_replay.py",
     "agent/test_cli.py", "agent/test_app.py", "client/test_cli.py", "client/test_dispatch_commands.py",
     "e2e/test_dispatch.py", "e2e/test_slurm_prolog.py", "e2e/test_ascend.py", "e2e/test_partitions.py",

@@ -5,7 +5,7 @@ from time import time
 
 import pytest
 
-from fallow_collector.certificate import Validity, validity_of
+from fallow_collector.certificate import Validity, leaf_fault, validity_of
 from tests.collector.ingest.certificates import Authority
 
 
@@ -29,3 +29,17 @@ def test_what_has_expired_or_has_not_begun_stays_within_its_life() -> None:
 ])
 def test_what_is_no_certificate_is_not_known(pem: bytes) -> None:
     assert validity_of(pem) is None
+
+
+def test_a_leaf_with_one_id_may_stand_for_somebody() -> None:
+    authority = Authority()
+    for pair in (authority.issue("n1"), authority.issue("", uris=("spiffe://site/agent/n1",))):
+        assert leaf_fault(pair.certificate) == ""
+
+
+def test_an_authority_and_a_leaf_with_two_ids_may_not() -> None:
+    authority = Authority()
+    assert "is an authority's" in leaf_fault(authority.pem)
+    for second in ("spiffe://site/agent/n2", "https://site/n1"):
+        pair = authority.issue("", uris=("spiffe://site/agent/n1", second))
+        assert "bears 2 URIs" in leaf_fault(pair.certificate)

@@ -1,6 +1,7 @@
 """A collector with an authority of its own, and agents that enrol with it: real commands, real TLS."""
 
 import re
+import socket
 import ssl
 import subprocess
 from pathlib import Path
@@ -26,17 +27,52 @@ class Leaf(NamedTuple):
 
 
 class TlsCollector(Collector):
-    """On loopback with mutual TLS, its certificates made by its own commands. life_s: of agents' certificates."""
+    """On loopback with mutual TLS. pair: file of its key and certificate."""
+
+    def __init__(self, folder: Path, pair: Path, ca: Path, *settings: str) -> None:
+        super().__init__(
+            folder, f'tls.cert = "{pair}"', f'tls.key = "{pair}"', f'tls.client_ca = "{ca}"',
+            "store.embedded.min_free_gib = 0", *settings,
+        )
+        self.ca = ca
+        self.url = self.url.replace("http://", "https://")
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.ca))
+
+    def get(self, path: str) -> Any:
+        return httpx.get(f"{self.url}{path}", verify=self.context, trust_env=False).raise_for_status().json()
+
+    def is_connected(self, node: str) -> bool:
+        return any(item["node"] == node and item["connected"] for item in self.get("/api/v1/nodes")["items"])
+
+    def shown(self, address: str, client: Path) -> bytes:
+        """The certificate, in DER, that it shows on a port. client: file of key and certificate of who asks."""
+        context = self.context
+        context.load_cert_chain(client)
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        host, _, port = address.rpartition(":")
+        with socket.create_connection((host, int(port))) as plain, context.wrap_socket(
+            plain, server_hostname=host
+        ) as secure:
+            return secure.getpeercert(binary_form=True) or b""
+
+    def _ready(self) -> bool:
+        self.check()
+        try:
+            return httpx.get(f"{self.url}/readyz", verify=self.context, trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+
+class IssuingCollector(TlsCollector):
+    """With an authority of its own, made by its own commands. life_s: of agents' certificates."""
 
     def __init__(self, folder: Path, life_s: float = 604_800.0) -> None:
         self.state = folder / "collector"
-        self.tls = self.state / "tls"
-        own = self.tls / "collector.pem"
-        super().__init__(
-            folder, f'tls.cert = "{own}"', f'tls.key = "{own}"', f'tls.client_ca = "{self.tls / "ca.pem"}"',
-            f"tls.agent_life_h = {life_s / 3600}", "store.embedded.min_free_gib = 0",
-        )
-        self.url = self.url.replace("http://", "https://")
+        tls = self.state / "tls"
+        super().__init__(folder, tls / "collector.pem", tls / "ca.pem", f"tls.agent_life_h = {life_s / 3600}")
         self.certs("init")
         self.certs("issue", "--collector", "localhost", "127.0.0.1")
 
@@ -58,30 +94,13 @@ class TlsCollector(Collector):
 
     @property
     def authorities(self) -> int:
-        return (self.tls / "ca.pem").read_text().count("BEGIN CERTIFICATE")
-
-    @property
-    def context(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=str(self.tls / "ca.pem"))
-
-    def get(self, path: str) -> Any:
-        return httpx.get(f"{self.url}{path}", verify=self.context, trust_env=False).raise_for_status().json()
-
-    def is_connected(self, node: str) -> bool:
-        return any(item["node"] == node and item["connected"] for item in self.get("/api/v1/nodes")["items"])
-
-    def _ready(self) -> bool:
-        self.check()
-        try:
-            return httpx.get(f"{self.url}/readyz", verify=self.context, trust_env=False).is_success
-        except httpx.TransportError:
-            return False
+        return self.ca.read_text().count("BEGIN CERTIFICATE")
 
 
 class Newcomer:
     """A node that has no certificate yet."""
 
-    def __init__(self, folder: Path, collector: TlsCollector, node: str = "n1") -> None:
+    def __init__(self, folder: Path, collector: IssuingCollector, node: str = "n1") -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.node = node

@@ -3,19 +3,27 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from ssl import PEM_cert_to_DER_cert
 from stat import S_IMODE
 
 import pytest
 
-from tests.e2e.identity import Newcomer, TlsCollector
-from tests.e2e.programs import until
+from fallow_proto.durable import replace as replace_file
+from tests.collector.ingest.certificates import Authority
+from tests.e2e.identity import IssuingCollector, Newcomer, TlsCollector
+from tests.e2e.programs import Agent, until
 from tests.faults.audit import audit, given_out, in_spool, in_store
 from tests.simulators.nvml.scenario import Scenario, h100
 from tests.simulators.nvml.simulator import Simulator
 
 LIFE_S = 20.0
 """Of the certificates of agents that are to renew: long enough for a renewal on a busy machine."""
+
+SHORT_S = 15.0
+"""Of a certificate that is to expire under a stream."""
 
 HOST = ('readers.enabled = ["host"]', "interval_s = 0.5")
 
@@ -24,7 +32,7 @@ HOST = ('readers.enabled = ["host"]', "interval_s = 0.5")
 def test_a_node_enrols_renews_and_outlives_the_authority_and_no_reading_is_lost(
     tmp_path: Path, nvml_library: Path
 ) -> None:
-    collector = TlsCollector(tmp_path, LIFE_S)
+    collector = IssuingCollector(tmp_path, LIFE_S)
     node = Newcomer(tmp_path / "node", collector)
     board = h100(0)
     driver = Simulator(nvml_library, tmp_path / "scenario")
@@ -55,7 +63,7 @@ def test_a_node_enrols_renews_and_outlives_the_authority_and_no_reading_is_lost(
 
 
 def test_a_revoked_node_is_cut_off_within_seconds_and_a_new_token_lets_it_in_anew(tmp_path: Path) -> None:
-    collector = TlsCollector(tmp_path)
+    collector = IssuingCollector(tmp_path)
     node, other = (Newcomer(tmp_path / name, collector, name) for name in ("n1", "n2"))
     with collector:
         for each in (node, other):
@@ -76,7 +84,7 @@ def test_a_revoked_node_is_cut_off_within_seconds_and_a_new_token_lets_it_in_ane
 
 
 def test_what_a_join_token_is_not_good_for_is_refused_with_the_reason(tmp_path: Path) -> None:
-    collector = TlsCollector(tmp_path)
+    collector = IssuingCollector(tmp_path)
     with collector:
         first, second = Newcomer(tmp_path / "1", collector, "gpu01"), Newcomer(tmp_path / "2", collector, "gpu02")
         join = collector.join("--nodes", "gpu[01-02]")
@@ -103,7 +111,7 @@ def test_what_a_join_token_is_not_good_for_is_refused_with_the_reason(tmp_path: 
 
 
 def test_of_two_that_enrol_at_once_with_one_token_one_wins(tmp_path: Path) -> None:
-    collector = TlsCollector(tmp_path)
+    collector = IssuingCollector(tmp_path)
     with collector, ThreadPoolExecutor() as pool:
         join = collector.join("--node", "n1")
         done = list(pool.map(lambda name: Newcomer(tmp_path / name, collector).enrol(join), ("a", "b", "c")))
@@ -118,3 +126,38 @@ def secrets_in_logs(folder: Path, token: str, identity: Path) -> list[Path]:
     secrets = (token.encode(), key.encode())
     kept = [*folder.rglob("*.log"), folder / "collector" / "certs.sqlite"]
     return [path for path in kept if any(secret in path.read_bytes() for secret in secrets)]
+
+
+def test_certificates_of_the_sites_own_authority_are_changed_under_running_programs(tmp_path: Path) -> None:
+    site = Authority("site")
+    ca, own, pair = (tmp_path / name for name in ("ca.pem", "own.pem", "node.pem"))
+    ca.write_bytes(site.pem)
+
+    def issue(path: Path, name: str, valid_s: float) -> bytes:
+        made = site.issue(name, names=(name,), valid=timedelta(seconds=valid_s))
+        replace_file(path, made.key + made.certificate, mode=0o600)
+        return PEM_cert_to_DER_cert(made.certificate.decode())
+
+    issue(own, "localhost", 3600.0)
+    issue(pair, "node", SHORT_S)
+    collector = TlsCollector(tmp_path, own, ca)
+    collector.url = collector.url.replace("127.0.0.1", "localhost")
+    grpc = collector.grpc.replace("127.0.0.1", "localhost")
+    tls = f'tls = {{ ca = "{ca}", cert = "{pair}", key = "{pair}" }}'
+    with collector, Agent(tmp_path, grpc, *HOST, tls, more_environment={"FALLOW_AGENT_NODE": "node"}) as agent:
+        until(lambda: collector.is_connected("node"), "the agent streams")
+        until(lambda: "of node node has expired" in agent.log.read_text(), "its stream ends with its certificate")
+        until(lambda: "is not good for" in agent.log.read_text(), "it blames its certificate")
+        assert not collector.is_connected("node")
+        issue(pair, "node", 3600.0)
+        until(lambda: collector.is_connected("node"), "it streams again with the new file")
+        streams = agent.log.read_text().count("uplink streaming")
+        issue(pair, "node", 3600.0)
+        until(lambda: agent.log.read_text().count("uplink streaming") > streams, "a new file makes a new stream")
+        new = issue(own, "localhost", 3600.0)
+        for address in (grpc, collector.url.removeprefix("https://")):
+            until(partial(shows, collector, address, pair, new), f"{address} shows the new certificate")
+
+
+def shows(collector: TlsCollector, address: str, client: Path, certificate: bytes) -> bool:
+    return collector.shown(address, client) == certificate

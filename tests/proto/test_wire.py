@@ -10,6 +10,7 @@ from google.protobuf import text_format
 from fallow_proto import WIRE
 from fallow_proto.codec import decode_ranges, encode_ranges, layout_hash, layout_of
 from fallow_proto.ranges import RangeSet
+from fallow_proto.v1 import identity_pb2
 from fallow_proto.v1 import telemetry_pb2 as pb
 
 ROOT = Path(__file__).parents[2]
@@ -22,12 +23,13 @@ def test_generated_code_is_what_the_compiler_makes_of_the_proto_file(tmp_path: P
         [
             sys.executable, "-m", "grpc_tools.protoc", "-I", str(ROOT / "proto"), f"--python_out={tmp_path}",
             f"--grpc_python_out={tmp_path}", f"--mypy_out=quiet:{tmp_path}", f"--mypy_grpc_out=quiet:{tmp_path}",
-            f"{made}/telemetry.proto",
+            f"{made}/telemetry.proto", f"{made}/identity.proto",
         ],
         check=True, cwd=ROOT, env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"},
     )
     files = sorted(path.name for path in (tmp_path / made).iterdir())
-    assert files == ["telemetry_pb2.py", "telemetry_pb2.pyi", "telemetry_pb2_grpc.py", "telemetry_pb2_grpc.pyi"]
+    kinds = ("pb2.py", "pb2.pyi", "pb2_grpc.py", "pb2_grpc.pyi")
+    assert files == [f"{name}_{kind}" for name in ("identity", "telemetry") for kind in kinds]
     for name in files:
         committed = (ROOT / "proto" / made / name).read_text()
         assert committed == (tmp_path / made / name).read_text(), f"{name} is old: run `make proto`"
@@ -39,6 +41,12 @@ def test_bytes_of_every_released_version_mean_what_they_meant(path: Path) -> Non
     message = kind.FromString(bytes.fromhex(path.read_text()))
     expected = text_format.Parse(path.with_suffix(".txt").read_text(), kind())
     assert message == expected
+
+
+def test_a_renewal_of_every_released_version_means_what_it_meant() -> None:
+    assert identity_pb2.RenewRequest.FromString(bytes.fromhex("0a03435352")) == identity_pb2.RenewRequest(csr=b"CSR")
+    answer = identity_pb2.RenewResponse.FromString(bytes.fromhex("0a044c454146 12024341"))
+    assert answer == identity_pb2.RenewResponse(certificate=b"LEAF", ca=b"CA")
 
 
 def test_every_message_of_the_stream_has_stored_bytes() -> None:

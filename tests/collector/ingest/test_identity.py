@@ -21,6 +21,13 @@ def test_a_peer_without_a_certificate_has_no_identity() -> None:
     ({"x509_subject_alternative_name": [b"spiffe://site/agent/node-1"]}, "agent", False),
     ({"x509_subject_alternative_name": [b"https://site/node-1"]}, "node-1", False),
     ({"x509_common_name": [b"\xff\xfe"]}, "node-1", False),
+    ({"x509_subject_alternative_name": [b"spiffe://site/dispatcher/node-1"]}, "node-1", False),
+    ({"x509_subject_alternative_name": [b"spiffe://site/x/agent/node-1"]}, "node-1", False),
+    ({"x509_subject_alternative_name": [b"spiffe://agent/node-1"]}, "node-1", False),
+    ({"x509_subject_alternative_name": [b"spiffe://site/agent/node-1/"]}, "node-1", False),
+    ({"x509_subject_alternative_name": [b"spiffe://a/agent/node-1", b"spiffe://b/agent/node-2"]}, "node-1", False),
+    ({"x509_subject_alternative_name": [b"node-1", b"spiffe://fallow/collector"]}, "node-1", False),
+    ({"x509_common_name": [b"node-2"], "x509_subject_alternative_name": [b"spiffe://s/agent/node-1"]}, "node-2", False),
 ])
 def test_the_certificate_must_name_the_node(names: dict[str, list[bytes]], node: str, may: bool) -> None:
     identity = identity_of({**SSL, **names})
