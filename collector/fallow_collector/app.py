@@ -340,7 +340,10 @@ class Collector:
             await asyncio.to_thread(self._identities.look)
             self._believe()
             if self._web is not None and shown() is not None:
-                self._web.reload()
+                try:
+                    self._web.reload()
+                except OSError as error:  # they changed once more since they were looked at
+                    log.error("certificates of HTTP not read again: %s", error)
 
     async def _do_chores(self) -> None:
         serving = True

@@ -52,7 +52,7 @@ class Identities:
     def look(self) -> None:
         try:
             self._read_authority(self._wall())
-        except (CertsError, StateError) as error:
+        except (CertsError, StateError, OSError) as error:
             if str(error) != self._trouble:
                 log.error("certificates: %s", error)
             self._trouble = str(error)

@@ -73,10 +73,13 @@ class Watch:
     async def _renew(self) -> str:
         """Why it failed, empty if it did not."""
         tls = self._settings.tls
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "fallow_agent.enrolment.renew", self._settings.collector, tls.ca, tls.cert,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-        )
+        try:
+            child = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "fallow_agent.enrolment.renew", self._settings.collector, tls.ca, tls.cert,
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+            )
+        except OSError as error:
+            return f"no process can be started: {error.strerror}"
         try:
             async with asyncio.timeout(RENEW_S):
                 _, said = await child.communicate()

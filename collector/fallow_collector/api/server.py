@@ -56,7 +56,7 @@ class HttpServer:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def reload(self) -> None:
-        """Show what the files of the certificate hold now to whoever connects from here on."""
+        """Show what the files of the certificate hold now to whoever connects from here on. Raises OSError."""
         if self._config.ssl is not None and self._config.ssl_certfile:
             self._config.ssl.load_cert_chain(self._config.ssl_certfile, self._config.ssl_keyfile)
 
