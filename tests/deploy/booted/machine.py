@@ -4,6 +4,8 @@ It is not registered with this machine's systemd, which need not run; commands e
 systemd's limits of memory and CPU are not enforced inside where the host's control groups are of version 1.
 """
 
+import os
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,7 +101,9 @@ class Machine:
         try:
             self._nspawn.wait(_STOP_S)
         except subprocess.TimeoutExpired:
-            self._nspawn.kill()  # its init dies with it
+            if self._init:
+                os.kill(self._init, signal.SIGKILL)  # all that runs inside dies with it; it would outlive nspawn
+            self._nspawn.kill()
             self._nspawn.wait()
         self._nspawn = None
 
