@@ -3,7 +3,9 @@ counted, or is the end of a log, which a crash may cost as well."""
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,18 @@ def test_a_flipped_byte_of_the_log_costs_what_was_committed_after_it(
         assert found == {seq: body for seq, body in KEPT.items() if seq <= len(found)}
         hits += len(found) < len(KEPT)
     assert hits
+
+
+def test_a_row_that_bears_another_number_than_its_report_is_removed_and_counted(
+    spools: tuple[Path, Path], tmp_path: Path
+) -> None:
+    def renumber(folder: Path) -> None:
+        with closing(sqlite3.connect(folder / FILE)) as database, database:
+            database.execute("UPDATE report SET number = number + 1000 WHERE number = (SELECT max(number) FROM report)")
+
+    found, counters = after(spools[0], renumber, tmp_path / "spool")
+    assert found == {seq: body for seq, body in KEPT.items() if seq != MANY - 1}
+    assert counters == Counters(damaged=1)
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -171,7 +171,8 @@ class Database:
                     return found, (row & _LAST_SEQ) - 1
                 if layout not in layouts:
                     layouts[layout] = _parsed(layout)
-                if crc32(body) != crc or (layouts[layout] is None and not event):
+                known = bool(event) or layouts[layout] is not None
+                if crc32(body) != crc or not known or _seq(body, event) != row & _LAST_SEQ:
                     self._remove_damaged(row)
                     continue
                 size += len(body)
@@ -329,6 +330,11 @@ def _parsed(layout: bytes | None) -> pb.Layout | None:
     except DecodeError:
         return None
     return parsed if layout_hash(parsed.blocks) == parsed.hash else None
+
+
+def _seq(body: bytes, event: str) -> int:
+    """The number that a report or event bears: a flipped bit of a row's own number would make it another one."""
+    return pb.Event.FromString(body).seq if event else pb.Report.FromString(body).seq
 
 
 def _schema(database: sqlite3.Connection) -> list[tuple[object, ...]]:
