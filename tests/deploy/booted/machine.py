@@ -101,10 +101,9 @@ class Machine:
         try:
             self._nspawn.wait(_STOP_S)
         except subprocess.TimeoutExpired:
-            if self._init:
-                os.kill(self._init, signal.SIGKILL)  # all that runs inside dies with it; it would outlive nspawn
-            self._nspawn.kill()
-            self._nspawn.wait()
+            # All that runs inside dies with its init, which would outlive a killed nspawn; and nspawn ends with it.
+            os.kill(self._init or self._nspawn.pid, signal.SIGKILL)
+            self._nspawn.wait(_STOP_S)
         self._nspawn = None
 
 
