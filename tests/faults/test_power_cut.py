@@ -84,7 +84,7 @@ def test_power_cuts_of_the_collector_s_host_lose_nothing_that_was_acknowledged(
     tmp_path: Path, nvml_library: Path
 ) -> None:
     chance = Random(21)
-    cuts = cycles(short=4, long=300)
+    cuts = cycles(short=3, long=300)
     promises = Promises()
     longest_s = 0.0
     with Disk(tmp_path / "state.ext4", tmp_path / "collector", mib=128) as disk, \
@@ -121,7 +121,7 @@ def test_power_cuts_of_the_collector_s_host_lose_nothing_that_was_acknowledged(
 
 def test_power_cuts_of_an_agent_s_host_lose_nothing_that_was_acknowledged(tmp_path: Path, nvml_library: Path) -> None:
     chance = Random(22)
-    cuts = cycles(short=4, long=300)
+    cuts = cycles(short=3, long=300)
     longest_s = 0.0
     with Disk(tmp_path / "spool.ext4", tmp_path / "n0" / "agent", mib=32) as disk, \
             Scene(tmp_path, nvml_library, *QUICK) as scene:
