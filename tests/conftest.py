@@ -20,6 +20,7 @@ DEBIAN_PACKAGE = {
     "scontrol": "slurm-client",
     "munged": "munge",
     "ip": "iproute2",
+    "faketime": "faketime",
     "mmdebstrap": "mmdebstrap",
     "systemd-nspawn": "systemd-container",
 }
@@ -32,6 +33,8 @@ LONGEST = (
     "agent/test_cli.py", "agent/test_app.py", "client/test_cli.py", "client/test_dispatch_commands.py",
     "e2e/test_dispatch.py", "e2e/test_slurm_prolog.py", "e2e/test_ascend.py", "e2e/test_partitions.py",
     "e2e/test_alert_faults.py", "e2e/test_alerts.py", "e2e/test_alertmanager.py",
+    "faults/test_cuts.py", "faults/test_partitions.py", "faults/test_wrong_peers.py", "faults/test_hangs.py",
+    "faults/test_herd.py", "faults/test_clocks.py",
 )
 """Files that take more than 20 s, most of it waiting for processes; the longest first."""
 
