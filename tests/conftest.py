@@ -26,7 +26,8 @@ DEBIAN_PACKAGE = {
 }
 
 LONGEST = (
-    "deploy/booted/test_booted.py",
+    "deploy/booted/test_booted.py", "faults/test_power_cut.py", "faults/test_full_disk.py", "faults/test_slow_store.py",
+    "faults/test_system_calls.py",
     "e2e/test_identity.py", "e2e/test_path.py", "collector/stores/embedded/test_crash.py", "e2e/test_slurm.py",
     "e2e/race/test_race.py",
     "collector/idle/test_properties.py", "e2e/test_demo.py", "collector/test_app.py", "e2e/test_watch_and_replay.py",
