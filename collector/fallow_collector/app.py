@@ -33,6 +33,7 @@ from fallow_collector.journal import Journal
 from fallow_collector.keep import Keeper
 from fallow_collector.leases import LeaseFile
 from fallow_collector.ledgers.imports import Imports
+from fallow_collector.listeners import Listeners
 from fallow_collector.made import alert_rules_of, make_store, rules_of, terms_of
 from fallow_collector.own import Own
 from fallow_collector.phases import PhaseLog
@@ -48,7 +49,6 @@ from fallow_collector.watch.feed import Feed
 from fallow_collector.watch.watchers import Watchers
 from fallow_collector.writer import Progress, Writer
 from fallow_proto.systemd import Watchdog, notify, notify_status, watchdog_interval_s
-from fallow_proto.v1 import telemetry_pb2 as pb
 
 OPEN_S = 60.0
 """How long agents are kept waiting for the store to open: without it, they would be asked for all that it has."""
@@ -179,7 +179,7 @@ class Collector:
         self._quiescing = Quiescing(
             self._fleet, self._engine, self._pipeline.streams.send, self._view.refresh, self._holder_of
         )
-        self._pipeline.heard = _Heard(self._desk, self._ledgers, self._health, self._processes, self._quiescing)
+        self._pipeline.heard = Listeners(self._desk, self._ledgers, self._health, self._processes, self._quiescing)
 
     async def _close_state(self) -> None:
         await asyncio.to_thread(self._state.close)
@@ -362,28 +362,6 @@ class Collector:
             if serving != (not self._writer.trouble(time.monotonic())):
                 serving = not serving
                 await self._server.serving(serving)
-
-
-class _Heard:
-    """What agents say of fences goes to the desk, what they read of schedulers to the ledgers, what happened to their
-    devices to the board of health, who is on them to the processes, how readers are to whoever waits for a quiesce."""
-
-    def __init__(
-        self, desk: Desk, ledgers: Ledgers, health: Board, processes: Processes, quiescing: Quiescing
-    ) -> None:
-        self._desk = desk
-        self._health = health
-        self._quiescing = quiescing
-        self.events = health.take
-        self.fenced = desk.fenced
-        self.ledger = ledgers.ledger
-        self.processes = processes.take
-        self.gone = processes.gone
-
-    def hello(self, hello: pb.Hello, now: float) -> None:
-        self._health.hello(hello, time.time())
-        self._desk.hello(hello, now)
-        self._quiescing.heard(hello)
 
 
 async def run(settings: Settings, version: str) -> int:

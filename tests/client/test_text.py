@@ -52,7 +52,8 @@ def test_every_metric_that_ends_in_a_unit_is_shown_in_one() -> None:
         "fabric_health_mask", "fabric_health", "fabric_bandwidth_degraded", "fabric_route_unhealthy",
         "fabric_route_recovering", "fabric_access_recovering", "fabric_misconfigured",
         "job_processes",
-        "rdma_ports", "rdma_ports_down", "rdma_ports_slow", "tasks_blocked", "tasks_blocked_driver", "root_read_only", "var_read_only",
+        "rdma_ports", "rdma_ports_down", "rdma_ports_slow", "tasks_blocked", "tasks_blocked_driver",
+        "root_read_only", "var_read_only",
         "network_mounts", "network_mounts_down",
     ]
 

@@ -13,7 +13,8 @@ COUNTS = (
     "pcie_generation_limit", "pcie_lanes_limit", "links", "links_inactive", "fabric_state", "fabric_health_mask",
     "fabric_health", "fabric_bandwidth_degraded", "fabric_route_unhealthy", "fabric_route_recovering",
     "fabric_access_recovering", "fabric_misconfigured",
-    "rdma_ports", "rdma_ports_down", "rdma_ports_slow", "tasks_blocked", "tasks_blocked_driver", "root_read_only", "var_read_only",
+    "rdma_ports", "rdma_ports_down", "rdma_ports_slow", "tasks_blocked", "tasks_blocked_driver",
+    "root_read_only", "var_read_only",
     "network_mounts", "network_mounts_down",
 )
 
