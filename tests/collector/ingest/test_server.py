@@ -22,7 +22,7 @@ from fallow_proto.v1 import telemetry_pb2_grpc as stubs
 from tests.collector.ingest.builders import EPOCH, NODE, fence, fenced, hello, layout, numbers, report, reports
 from tests.collector.ingest.certificates import Authority, Pair
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 Call = grpc.aio.StreamStreamCall[pb.FromAgent, pb.ToAgent]
 
 
