@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from fallow_collector.app import run
 from fallow_collector.backup import cli as backup
 from fallow_collector.certs import cli as certs
 from fallow_collector.certs.errors import CertsError
 from fallow_collector.check import check, effective
 from fallow_collector.config import DEFAULT_PATH, Settings, load_settings
-from fallow_collector.ingest.server import CannotListen
 from fallow_collector.state import StateError
 from fallow_proto import WIRE
 from fallow_proto.settings import SettingsError
@@ -41,20 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     if options.check:
         return _check(settings)
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="level=%(levelname)s at=%(name)s %(message)s"
-    )
-    faulthandler.enable()  # systemd's watchdog ends us by SIGABRT: the journal then says where we were stuck
-    for library in ("uvicorn", "httpx"):  # their lives are told by the collector's own lines
-        logging.getLogger(library).setLevel(logging.WARNING)
-    # Each message makes some hundred objects that die at once and in no cycle; looking through them, and through the
-    # fleet, at Python's usual pace took a fourteenth of the collector's time.
-    gc.set_threshold(200_000, 50, 1000)
-    try:
-        return asyncio.run(run(settings, version("fallow")))
-    except (SettingsError, StateError, CertsError, CannotListen) as error:
-        log.error("cannot start: %s", error)
-        return FAILED
+    return _serve(settings)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,6 +52,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--check", action="store_true", help="explain the settings, try what can be tried, and end")
     parser.add_argument("--version", action="version", version=f"fallow-collector {version('fallow')} (wire {WIRE})")
     return parser
+
+
+def _serve(settings: Settings) -> int:
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="level=%(levelname)s at=%(name)s %(message)s"
+    )
+    faulthandler.enable()  # systemd's watchdog ends us by SIGABRT: the journal then says where we were stuck
+    for library in ("uvicorn", "httpx"):  # their lives are told by the collector's own lines
+        logging.getLogger(library).setLevel(logging.WARNING)
+    # Each message makes some hundred objects that die at once and in no cycle; looking through them, and through the
+    # fleet, at Python's usual pace took a fourteenth of the collector's time.
+    gc.set_threshold(200_000, 50, 1000)
+    from fallow_collector.app import run  # a second that no other command needs
+    from fallow_collector.ingest.server import CannotListen
+
+    try:
+        return asyncio.run(run(settings, version("fallow")))
+    except (SettingsError, StateError, CertsError, CannotListen) as error:
+        log.error("cannot start: %s", error)
+        return FAILED
+
 
 
 def _check(settings: Settings) -> int:
