@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from fallow_collector.alerts import credentials
 from fallow_collector.api.tokens import Tokens
 from fallow_collector.config import Settings, is_loopback
 from fallow_collector.health.rules import RulesError, load, shipped
@@ -106,6 +107,20 @@ def _alert_rules(settings: Settings) -> str:
     return f"{len(found.rules)}, and {len(found.inhibitions)} inhibitions"
 
 
+def _receivers(settings: Settings) -> str:
+    """Whether what they need can be read; nobody is asked."""
+    faults = []
+    for receiver in settings.alerts.receivers:
+        try:
+            credentials.read(receiver)
+        except SettingsError as error:
+            faults.append(f"[alerts] {error}")
+    if faults:
+        raise SettingsError("\n".join(faults))
+    names = ", ".join(receiver.name for receiver in settings.alerts.receivers)
+    return f"{names}; `fallow alerts test` sends one a message" if names else "none: nobody is told of alerts"
+
+
 def _listen(settings: Settings, listen: str, key: str) -> str:
     host, _, port = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
@@ -146,6 +161,7 @@ _ATTEMPTS: tuple[tuple[str, Callable[[Settings], str]], ...] = (
     ("inventory", _inventory),
     ("rules", _rules),
     ("alert rules", _alert_rules),
+    ("receivers", _receivers),
     ("grpc", lambda settings: _listen(settings, settings.grpc.listen, "grpc")),
     ("http", lambda settings: _listen(settings, settings.http.listen, "http")),
 )

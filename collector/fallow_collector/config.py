@@ -133,7 +133,18 @@ def load_settings(path: Path | None) -> Settings:
     """From a file, or from the default one if it is there, and the environment. Raises SettingsError."""
     if path is None and DEFAULT_PATH.exists():
         path = DEFAULT_PATH
-    return load(Settings, path, PREFIX)
+    settings = load(Settings, path, PREFIX)
+    return settings if path is None else _beside(path.parent, settings)
+
+
+def _beside(folder: Path, settings: Settings) -> Settings:
+    """With the files of rules where the configuration stands that names them, not where the collector is started."""
+    health, alerts = settings.health, settings.alerts
+    return msgspec.structs.replace(
+        settings,
+        health=msgspec.structs.replace(health, rules=str(folder / health.rules)) if health.rules else health,
+        alerts=msgspec.structs.replace(alerts, rules=tuple(str(folder / name) for name in alerts.rules)),
+    )
 
 
 def _host(listen: str) -> str:

@@ -196,22 +196,26 @@ def test_check_explains_every_key_and_tries_what_can_be_tried(tmp_path: Path) ->
     assert "idle.confirm_s = 60.0" in done.stdout
     good = [line for line in done.stdout.splitlines() if line.startswith("ok ")]
     tried = [line.removeprefix("ok").partition(":")[0].strip() for line in good]
-    assert tried == ["state", "store", "tls", "tokens", "inventory", "rules", "alert rules", "grpc", "http"]
+    assert tried == [
+        "state", "store", "tls", "tokens", "inventory", "rules", "alert rules", "receivers", "grpc", "http",
+    ]
     assert not (tmp_path / "state").exists(), "a check leaves nothing behind"
 
 
 @pytest.mark.parametrize(("extra", "told"), [
     ('[tls]\ncert = "none.crt"\nkey = "none.key"\n', "FAIL tls: [tls] cert = 'none.crt'"),
     ('[auth]\ntokens_file = "none.toml"\n', "FAIL tokens: [auth] tokens_file"),
-    ('[health]\nrules = "none.toml"\n', "FAIL rules: [health] rules: none.toml cannot be read"),
-    ('[alerts]\nrules = ["none.toml"]\n', "FAIL alert rules: [alerts] rules: none.toml cannot be read"),
+    ('[health]\nrules = "none.toml"\n', "FAIL rules: [health] rules: {folder}/none.toml: cannot be read"),
+    ('[alerts]\nrules = ["none.toml"]\n', "FAIL alert rules: [alerts] rules: {folder}/none.toml: cannot be read"),
+    ('[[alerts.receivers]]\nname = "ops"\ntype = "slack"\nurl = "http://h/"\nsecret_file = "/none"\n',
+     "FAIL receivers: [alerts] receiver 'ops': secret_file: /none cannot be read"),
     ('[inventory]\nfile = "none.toml"\n', "FAIL inventory: [inventory] file none.toml: cannot be read"),
     ('[store]\nkind = "influx"\n[store.influx]\nurl = "http://127.0.0.1:9"\n', "FAIL store: [store.influx] url"),
 ])
 def test_check_says_what_will_not_work(tmp_path: Path, extra: str, told: str) -> None:
     done = run("--config", str(Program(tmp_path, extra).config), "--check")
     assert done.returncode == 1
-    assert told in done.stdout
+    assert told.format(folder=tmp_path) in done.stdout
 
 
 def test_a_mistake_in_the_configuration_is_told_on_one_line(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """collector.toml: what is accepted, and what a mistake is told."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from fallow_collector.config import PREFIX, Settings, is_loopback
+from fallow_collector.config import PREFIX, Settings, is_loopback, load_settings
 from fallow_proto.settings import SettingsError, load
 
 
@@ -95,6 +96,32 @@ def test_a_mistake_is_told_with_what_would_be_right(tmp_path: Path, text: str, t
         settings(tmp_path, text)
     assert told in str(caught.value)
     assert str(tmp_path / "collector.toml") in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("group_by = ['a b']", "group_by: 'a b' is no name of a label"),
+    ("external_url = 'fallow'", "external_url = 'fallow', expected such as https://"),
+    ("receivers = [{name = 'r', type = 'slack', url = 'http://169.254.169.254/latest'}]",
+     "receiver 'r': 169.254.169.254 is at 169.254.169.254, a link-local address, which is never asked"),
+    ("receivers = [{name = 'r', type = 'slack', url = 'http://[fe80::1]/'}]", "a link-local address"),
+])
+def test_a_mistake_in_who_is_told_is_told(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(told)):
+        settings(tmp_path, f"[alerts]\n{text}")
+
+
+def test_files_of_rules_stand_beside_the_configuration_that_names_them(tmp_path: Path) -> None:
+    config = tmp_path / "collector.toml"
+    config.write_text("[health]\nrules = 'own/health.toml'\n[alerts]\nrules = ['rules.toml', '/srv/rules.toml']\n")
+    found = load_settings(config)
+    assert found.health.rules == f"{tmp_path}/own/health.toml"
+    assert found.alerts.rules == (f"{tmp_path}/rules.toml", "/srv/rules.toml")
+
+
+def test_without_a_file_of_rules_there_is_none(tmp_path: Path) -> None:
+    config = tmp_path / "collector.toml"
+    config.write_text("")
+    assert (load_settings(config).health.rules, load_settings(config).alerts.rules) == ("", ())
 
 
 def test_whoever_says_insecure_gets_it(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from fallow_collector.alerts.language import FORMS, FUNCTIONS
 from fallow_collector.alerts.rulefile import RuleSet, load
-from fallow_collector.alerts.schema import TABLES, Table, Type
+from fallow_collector.alerts.schema import TABLES, Column, Table, Type
 from fallow_collector.idle.document import table
 
 REASON = "reason_"
@@ -37,11 +37,15 @@ def _columns(found: Table) -> Iterable[str]:
     yield f"One row is {found.means}. Labels of its alerts: {labels}."
     yield ""
     yield from table(("column", "type", "means"), (
-        (f"`{column.name}`", str(column.type), _cell(column.means))
+        (f"`{column.name}`", str(column.type), _cell(column.means) + _words(column))
         for column in found.columns.values() if not column.name.startswith(REASON)
     ))
     if any(name.startswith(REASON) for name in found.columns):
         yield f"| `{REASON}…` | {Type.TRUTH} | one column for each reason of [idle.md](idle.md#reasons) |"
+
+
+def _words(column: Column) -> str:
+    return ": " + ", ".join(f"`{word}`" for word in column.words) if column.words else ""
 
 
 def _rules(shipped: RuleSet) -> Iterable[str]:

@@ -21,6 +21,8 @@ MOST_CHARACTERS = 2_000
 MOST_LITERAL = 256
 MOST_WILDCARDS = 8
 
+NOT_ONE = "is more than one condition; expected a single one, without a name, FROM, WHERE, ORDER BY or semicolon"
+
 _SELECT = "select "
 _NOWHERE = 1 << 32  # DuckDB gives nodes that it made up itself a place beyond this
 
@@ -38,10 +40,14 @@ class Expression:
 
 
 class _Term(NamedTuple):
+    """words: all that it can be, of a column of states. text: of a literal one."""
+
     type: Type
     sql: str
     columns: frozenset[str]
     at: int
+    words: tuple[str, ...] = ()
+    text: str | None = None
 
 
 _Node = Mapping[str, Any]
@@ -80,6 +86,8 @@ def _only_node(text: str, connection: duckdb.DuckDBPyConnection) -> _Node:
     found = json.loads(serialized)
     if found["error"]:
         place = _place(text, int(found["position"])) if "position" in found else ""
+        if found["error_type"] != "parser":  # whole statements, told in the words of the function that we call
+            raise ExpressionError(NOT_ONE)
         raise ExpressionError(f"{place}{found['error_message']}")
     statements = found["statements"]
     node = statements[0]["node"]
@@ -92,9 +100,7 @@ def _only_node(text: str, connection: duckdb.DuckDBPyConnection) -> _Node:
         ))
     )
     if not bare:
-        raise ExpressionError(
-            "is more than one condition; expected a single one, without a name, FROM, WHERE, ORDER BY or semicolon"
-        )
+        raise ExpressionError(NOT_ONE)
     return dict(selected[0])
 
 
@@ -133,7 +139,7 @@ class _Walk:
             raise self.fault(at, f"table {self._over!r} has no column {name!r}" + (
                 f"; did you mean {near[0]}?" if near else "; docs/alerts.md lists them"
             ))
-        return _Term(self._columns[name].type, _name(name), frozenset((name,)), at)
+        return _Term(self._columns[name].type, _name(name), frozenset((name,)), at, self._columns[name].words)
 
     def constant(self, node: _Node, at: int) -> _Term:
         kind, text = node["literal"]["kind"], node["literal"]["text"]
@@ -144,7 +150,7 @@ class _Walk:
                 return _Term(Type.NUMBER, f"{float(text)!r}::DOUBLE", frozenset(), at)
             case "STRING" if text.isprintable():
                 quoted = text.replace("'", "''")
-                return _Term(Type.TEXT, f"'{quoted}'", frozenset(), at)
+                return _Term(Type.TEXT, f"'{quoted}'", frozenset(), at, text=text)
             case "BOOLEAN":
                 return _Term(Type.TRUTH, "TRUE" if text == "true" else "FALSE", frozenset(), at)
             case "NULL_LITERAL":
@@ -157,6 +163,8 @@ class _Walk:
         if operator is None:
             raise self.fault(at, "expected one of = <> < <= > >=, or IS NULL")
         left, right = self._alike([self.term(node["left"]), self.term(node["right"])], operator in language.ORDERED)
+        self._check_words(left, right)
+        self._check_words(right, left)
         return _Term(Type.TRUTH, f"({left.sql} {operator} {right.sql})", left.columns | right.columns, at)
 
     def between(self, node: _Node, at: int) -> _Term:
@@ -179,8 +187,10 @@ class _Walk:
             case "OPERATOR_IS_NOT_NULL":
                 return _Term(Type.TRUTH, f"({terms[0].sql} IS NOT NULL)", terms[0].columns, at)
             case "COMPARE_IN":
-                value, *among = (term.sql for term in self._alike(terms))
-                return _Term(Type.TRUTH, f"({value} IN ({', '.join(among)}))", _columns(terms), at)
+                value, *among = self._alike(terms)
+                self._check_words(value, *among)
+                listed = ", ".join(term.sql for term in among)
+                return _Term(Type.TRUTH, f"({value.sql} IN ({listed}))", _columns(terms), at)
             case "OPERATOR_COALESCE":
                 listed = ", ".join(term.sql for term in self._alike(terms))
                 return _Term(terms[0].type, f"coalesce({listed})", _columns(terms), at)
@@ -221,6 +231,15 @@ class _Walk:
             raise self.fault(term.at, "a pattern must be written out, such as 'NVIDIA%'")
         if node["literal"]["text"].count("%") > MOST_WILDCARDS:
             raise self.fault(term.at, f"a pattern with more than {MOST_WILDCARDS} times %, expected fewer")
+
+    def _check_words(self, state: _Term, *others: _Term) -> None:
+        """A state is never equal to a word that is none of its own: such a rule would never hold, or always."""
+        for other in others:
+            if state.words and other.text is not None and other.text not in state.words:
+                near = get_close_matches(other.text, state.words, n=1)
+                raise self.fault(other.at, f"{_shown(state)} is never {other.sql}; " + (
+                    f"did you mean {near[0]}?" if near else f"expected one of {', '.join(state.words)}"
+                ))
 
     def _alike(self, terms: list[_Term], ordered: bool = False) -> list[_Term]:
         """The same terms, all of the first one's type."""

@@ -27,7 +27,10 @@ class Operator(StrEnum):
     NOT_REGEX = "!~"
 
 
-_PARTS = re.compile(r"\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*(.*?)\s*", re.DOTALL)
+LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+"""The name of a label, as Prometheus has it."""
+
+_PARTS = re.compile(rf"\s*({LABEL.pattern})\s*(=~|!~|!=|=)\s*(.*?)\s*", re.DOTALL)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _PLAIN = re.compile(r"""[^\s{},"'`\\]*""")
 _ESCAPES = {'"': '"', "\\": "\\", "n": "\n"}

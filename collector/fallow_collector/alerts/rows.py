@@ -1,6 +1,7 @@
 """The rows of one table at one moment, as rules look at them."""
 
 from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,6 +10,7 @@ from fallow_collector.alerts.facts import Facts
 from fallow_collector.alerts.fingerprints import fingerprints
 from fallow_collector.alerts.rule import Rule
 from fallow_collector.alerts.schema import TABLES
+from fallow_collector.alerts.shown import lasting, shown
 
 
 class ColumnError(Exception):
@@ -50,31 +52,17 @@ class Rows:
     def fingerprints(self, rule: Rule, indices: pa.Array) -> list[str]:
         return fingerprints(len(indices), self.labels(rule, indices))
 
-    def texts(self, names: Collection[str], indices: pa.Array) -> Mapping[str, Sequence[str]]:
+    def texts(self, names: AbstractSet[str], indices: pa.Array) -> Mapping[str, Sequence[str]]:
         """Columns as people read them."""
-        return {
-            name: [shown(value) for value in self._take(name, indices)]
-            for name in names if name in self._table.columns
-        }
+        found = {}
+        for name in names & self._table.columns.keys():
+            say = lasting if self._table.columns[name].lasts else shown
+            found[name] = [say(value) for value in self._take(name, indices)]
+        return found
 
     def _take(self, name: str, indices: pa.Array) -> list[str | float | bool | None]:
         values: list[str | float | bool | None] = self.column(name).take(indices).to_pylist()
         return values
-
-
-def shown(value: str | float | bool | None) -> str:
-    """Numbers with 4 significant digits."""
-    match value:
-        case None:
-            return "unknown"
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return value
-        case _ if 1e4 <= abs(value) < 1e15:
-            return f"{float(f'{value:.4g}'):,.0f}"
-        case _:
-            return f"{value:.4g}"
 
 
 def _finite(column: pa.Array) -> pa.Array:

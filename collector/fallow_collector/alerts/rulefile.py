@@ -1,6 +1,5 @@
 """Files of rules: TOML with [[rule]] and [[inhibit]]. Every fault in them is found at once, with file and line."""
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -13,8 +12,9 @@ import msgspec
 
 from fallow_collector.alerts.engine import connect
 from fallow_collector.alerts.lines import Lines
-from fallow_collector.alerts.rule import Inhibition, Rule, RuleError
+from fallow_collector.alerts.rule import Inhibition, Rule, RuleError, Severity
 from fallow_collector.alerts.rulekeys import InhibitKeys, RuleKeys, of_inhibition, of_rule, shortened, unknown
+from fallow_collector.rules_text import TextError, document_of, text_of
 
 BUILTIN = "builtin.toml"
 _Keys = TypeVar("_Keys", bound=msgspec.Struct)
@@ -47,9 +47,9 @@ def load(paths: Sequence[Path], builtin: bool = True) -> RuleSet:
     try:
         for path in paths:
             try:
-                _read(path.read_text(encoding="utf-8"), str(path), own, connection)
-            except (OSError, UnicodeDecodeError) as error:
-                own.faults.append(f"{path} cannot be read: {error}; expected a TOML file with [[rule]]")
+                _read(text_of(path), str(path), own, connection)
+            except TextError as error:
+                own.faults.append(f"{path}: {error}")
         if builtin:
             _read((files(__package__) / BUILTIN).read_text(encoding="utf-8"), BUILTIN, shipped, connection)
     finally:
@@ -64,14 +64,17 @@ def load(paths: Sequence[Path], builtin: bool = True) -> RuleSet:
 
 def _read(text: str, name: str, found: _Found, connection: duckdb.DuckDBPyConnection) -> None:
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found.faults.append(f"{name}: is not TOML: {error}")
+        document = document_of(text)
+    except TextError as error:
+        found.faults.append(f"{name}: {error}")
         return
     lines = Lines(text)
     for table, entries in document.items():
         if table not in _KINDS or not _are_tables(entries):
-            found.faults.append(f"{name}: {unknown(table, _KINDS)}; expected [[rule]] and [[inhibit]] tables")
+            line = lines.of(table, 0)
+            where = name if line is None else f"{name}:{line}"
+            what = f"{table} is not written as [[{table}]]" if table in _KINDS else unknown(table, _KINDS)
+            found.faults.append(f"{where}: {what}; expected [[rule]] and [[inhibit]] tables")
             continue
         for position, entry in enumerate(entries):
             one = _Entry(name, table, position, entry, lines)
@@ -123,7 +126,8 @@ class _Entry:
             try:
                 values[key] = msgspec.convert(value, fields[key].type)
             except msgspec.ValidationError as error:
-                faults.append(self._fault(key, f"{shortened(str(value))}: {error}"))
+                words = f", expected one of {', '.join(Severity)}" if fields[key].type is Severity else f": {error}"
+                faults.append(self._fault(key, shortened(str(value)) + words))
         required = [key for key, found in fields.items() if found.required]
         faults.extend(self._fault(key, "is missing") for key in required if key not in self._entry)
         return (kind(**values) if all(key in values for key in required) else None), faults

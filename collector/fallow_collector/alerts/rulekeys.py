@@ -1,6 +1,5 @@
 """The keys of a file of rules, and what can be wrong with their values."""
 
-import re
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from string import Template
@@ -10,13 +9,12 @@ import duckdb
 import msgspec
 
 from fallow_collector.alerts.expression import ExpressionError, parse
-from fallow_collector.alerts.matchers import MatcherError, parse_all
+from fallow_collector.alerts.matchers import LABEL, MatcherError, parse_all
 from fallow_collector.alerts.rule import Severity
 from fallow_collector.alerts.schema import TABLES
 
 LONGEST_S = 30 * 86_400.0
 MOST_TEXT = 2_000
-_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _GIVEN = ("alertname", "severity")
 
 
@@ -64,7 +62,7 @@ def of_rule(keys: RuleKeys, connection: duckdb.DuckDBPyConnection) -> Iterator[F
 def _of_labels(keys: RuleKeys) -> Iterator[Fault]:
     taken = {*TABLES[keys.over].labels, *_GIVEN}
     for name, text in keys.labels.items():
-        if not _LABEL.fullmatch(name):
+        if not LABEL.fullmatch(name):
             yield Fault(f"labels.{name}", f"{name!r}, expected letters, digits and _, no digit first")
         elif name in taken:
             yield Fault(f"labels.{name}", f"every alert of this rule has a label {name!r} already; expected another "
@@ -78,7 +76,7 @@ def _of_annotations(keys: RuleKeys) -> Iterator[Fault]:
     known = {*table.labels, *table.columns, *_GIVEN, *keys.labels}
     for name, text in keys.annotations.items():
         key = f"annotations.{name}"
-        if not _LABEL.fullmatch(name):
+        if not LABEL.fullmatch(name):
             yield Fault(key, f"{name!r}, expected letters, digits and _, no digit first")
         if len(text) > MOST_TEXT:
             yield Fault(key, f"has {len(text):,} characters, expected at most {MOST_TEXT:,}")
@@ -101,7 +99,7 @@ def of_inhibition(keys: InhibitKeys) -> Iterator[Fault]:
         except MatcherError as error:
             yield Fault(side, str(error))
     for name in keys.equal:
-        if not _LABEL.fullmatch(name):
+        if not LABEL.fullmatch(name):
             yield Fault("equal", f"{name!r} is no name of a label, expected such as node")
 
 

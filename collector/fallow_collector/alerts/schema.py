@@ -1,11 +1,13 @@
 """The tables that rules look at, and their columns. `python -m fallow_collector.alerts.document` prints them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
+from fallow_collector.health.words import Action, Severity
 from fallow_collector.idle.reasons import REASONS
 from fallow_proto.metrics import METRICS
+from fallow_proto.states import Allocation, Confidence, DeviceClass, Freshness, Health, Occupancy, Phase, Service
 
 
 class Type(StrEnum):
@@ -15,9 +17,17 @@ class Type(StrEnum):
 
 
 class Column(NamedTuple):
+    """words: all that a text can be; empty: anything."""
+
     name: str
     type: Type
     means: str
+    words: tuple[str, ...] = ()
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it is seconds; no other name ends so."""
+        return self.name.endswith("_s")
 
 
 class Table(NamedTuple):
@@ -36,15 +46,18 @@ def _number(name: str, means: str) -> Column:
     return Column(name, Type.NUMBER, means)
 
 
-def _text(name: str, means: str) -> Column:
-    return Column(name, Type.TEXT, means)
+def _text(name: str, means: str, words: Iterable[str] = ()) -> Column:
+    return Column(name, Type.TEXT, means, tuple(map(str, words)))
 
 
 def _truth(name: str, means: str) -> Column:
     return Column(name, Type.TRUTH, means)
 
 
-_DEVICE_STATES = ("phase", "freshness", "health", "occupancy", "allocation", "service", "ledger", "confidence")
+_DEVICE_STATES: Mapping[str, type[StrEnum]] = {
+    "phase": Phase, "freshness": Freshness, "health": Health, "occupancy": Occupancy, "allocation": Allocation,
+    "service": Service, "confidence": Confidence,
+}
 
 TABLES: Mapping[str, Table] = {
     "device": _table(
@@ -53,9 +66,10 @@ TABLES: Mapping[str, Table] = {
         *(_text(name, means) for name, means in (
             ("uuid", "its id"), ("node", "the host that it is in"), ("site", "the centre of its node"),
             ("vendor", "lower case"), ("model", "as its driver prints it"),
-            ("class", "intelligent, general or super"),
         )),
-        *(_text(name, f"the device's {name}, a word of the API") for name in _DEVICE_STATES),
+        _text("class", "what it computes with", DeviceClass),
+        *(_text(name, f"the device's {name}", words) for name, words in _DEVICE_STATES.items()),
+        _text("ledger", "the name of the ledger that it belongs to"),
         _truth("partitioned", "whether its partitions count instead of it"),
         _number("age_s", "seconds since its newest reading was taken"),
         _number("phase_s", "seconds for which it has been in its phase"),
@@ -92,14 +106,15 @@ TABLES: Mapping[str, Table] = {
         ("node", "site", "uuid", "incident_rule"),
         _text("node", "the host"), _text("site", "its centre"), _text("uuid", "the device; empty: the node"),
         _text("incident_rule", "the rule of health, such as `xid 79`"),
-        _text("health_severity", "info, degraded or failed"), _text("action", "what is suggested"),
+        _text("health_severity", "how bad it is", Severity), _text("action", "what is suggested", Action),
         _text("why", "what it means"), _text("evidence", "what was read or told"),
         _number("count", "how often"), _number("open_s", "seconds since it began"),
     ),
     "group": _table(
         "every group of capacity: devices of one site, class, model and partition",
         ("site", "class", "vendor", "model", "partition_profile"),
-        _text("site", "the centre"), _text("class", "intelligent, general or super"), _text("vendor", "lower case"),
+        _text("site", "the centre"), _text("class", "what they compute with", DeviceClass),
+        _text("vendor", "lower case"),
         _text("model", "as the driver prints it"), _text("partition_profile", "empty: whole devices"),
         *(_number(name, f"devices: `{name}` of /api/v1/capacity") for name in (
             "declared", "undeclared", "seen", "absent", "idle", "idle_low_confidence", "verifying", "reserved",

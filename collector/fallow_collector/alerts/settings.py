@@ -1,11 +1,13 @@
 """The keys of [alerts] in collector.toml."""
 
+from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
-from fallow_collector.alerts.matchers import MatcherError, parse_all
+from fallow_collector.alerts.address import AddressRefused, vetted
+from fallow_collector.alerts.matchers import LABEL, MatcherError, parse_all
 
 ReceiverType = Literal["webhook", "alertmanager", "feishu", "dingtalk", "wecom", "slack"]
 
@@ -61,6 +63,11 @@ class AlertsSettings(msgspec.Struct, frozen=True, kw_only=True):
                 f"repeat_interval_s = {self.repeat_interval_s:g} and group_interval_s = {self.group_interval_s:g}: "
                 f"expected a group interval above 0, and a repeat interval of at least that"
             )
+        for label in self.group_by:
+            if not LABEL.fullmatch(label):
+                raise ValueError(f"group_by: {label!r} is no name of a label, expected such as node")
+        if self.external_url and not _is_url(self.external_url):
+            raise ValueError(f"external_url = {self.external_url!r}, expected such as https://fallow.example.com")
         names = [receiver.name for receiver in self.receivers]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -68,11 +75,23 @@ class AlertsSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_url(receiver: str, url: str) -> None:
-    """Raises ValueError; the message does not repeat what may be secret in it."""
+    """Raises ValueError; the message does not repeat what may be secret in it. What a name leads to is looked at
+    when it is asked."""
+    if not _is_url(url):
+        raise ValueError(f"receiver {receiver!r}: its url is not one; expected such as https://hooks.example.com/alerts")
+    host = urlsplit(url).hostname or ""
+    try:
+        vetted(host, [str(ip_address(host))])
+    except AddressRefused as error:
+        raise ValueError(f"receiver {receiver!r}: {error}") from error
+    except ValueError:
+        return  # a name
+
+
+def _is_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
-        good = False
-    if not good or not url.isprintable() or " " in url:
-        raise ValueError(f"receiver {receiver!r}: its url is not one; expected such as https://hooks.example.com/alerts")
+        return False
+    return good and url.isprintable() and " " not in url

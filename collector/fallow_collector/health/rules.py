@@ -1,21 +1,25 @@
 """The rules as data: rules.toml, and how it is read."""
 
-import tomllib
-from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from importlib.resources import files
+from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from fallow_collector.health.words import Action, Mode, Severity
 from fallow_collector.idle.reasons import BIT
+from fallow_collector.rules_text import TextError, document_of, text_of
 from fallow_proto.metrics import BY_NAME, Kind
 from fallow_proto.states import EventKind
 
 DERIVED = ("clock_skew_seconds", "power_unreadable")
 """Values that rules may ask for beside the metrics."""
+
+
+LONGEST_S = 400 * 86_400.0
+"""As long as roll-ups are kept."""
 
 
 class RulesError(ValueError):
@@ -54,6 +58,17 @@ class Folding(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     )
     event: tuple[EventRule, ...] = ()
 
+    def __post_init__(self) -> None:
+        for key in ("burst_s", "repeat_s", "jobs_s", "flaps_s"):
+            _check_seconds(f"[incidents] {key}", getattr(self, key))
+        for severity in Severity:
+            if severity not in self.quiet_s:
+                raise ValueError(f"[incidents] quiet_s: {severity} is missing; expected {', '.join(Severity)}")
+            _check_seconds(f"[incidents] quiet_s, {severity}", self.quiet_s[severity])
+        for key in ("repeats", "reboots", "jobs", "flaps"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"[incidents] {key} = {getattr(self, key)}, expected 1 or more")
+
     def of(self, kind: str, code: int | None, model: str) -> EventRule | None:
         """The first rule that is about it."""
         return next((
@@ -87,6 +102,13 @@ class PerLane(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     generation: str
     lanes: str
     limits: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for column in (self.generation, self.lanes):
+            if column not in BY_NAME:
+                raise ValueError(f"above_per_lane: there is no metric {column!r}")
+        if not self.limits or not all(map(isfinite, self.limits)):
+            raise ValueError(f"above_per_lane: limits = {list(self.limits)}, expected a number for each generation")
 
 
 class Often(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -127,6 +149,7 @@ class ValueRule(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
     models: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        _check_seconds(f"rule {self.name!r}: for_s", self.for_s)
         if self.reason:
             if self.reason not in BIT:
                 raise ValueError(f"rule {self.name!r}: there is no reason {self.reason!r}")
@@ -135,6 +158,9 @@ class ValueRule(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only
             raise ValueError(f"rule {self.name!r}: there is no metric {self.column!r}")
         if sum(test is not None for test in (self.above, self.below, self.equals, self.above_per_lane)) != 1:
             raise ValueError(f"rule {self.name!r}: expected one of above, below, equals and above_per_lane")
+        for limit in (self.above, self.below, *(self.equals or ())):
+            if limit is not None and not isfinite(limit):
+                raise ValueError(f"rule {self.name!r}: a limit is {limit}, expected a number that values can reach")
         if self.per and (self.column in DERIVED or BY_NAME[self.column].kind is not Kind.COUNTER):
             raise ValueError(f"rule {self.name!r}: per = {self.per!r} is for counters, and {self.column} is none")
         if self.often is not None and (self.above is None or not self.per):
@@ -163,18 +189,22 @@ def shipped() -> Rules:
 def load(path: Path) -> Rules:
     """An operator's own rules. Raises RulesError."""
     try:
-        return _read(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RulesError(f"{path} cannot be read: {error}") from error
+        return _read(text_of(path), str(path))
+    except TextError as error:
+        raise RulesError(f"{path}: {error}") from error
 
 
 def matches(model: str, patterns: tuple[str, ...]) -> bool:
     return not patterns or any(fnmatchcase(model.lower(), pattern.lower()) for pattern in patterns)
 
 
+def _check_seconds(what: str, seconds: float) -> None:
+    if not 0.0 <= seconds <= LONGEST_S:
+        raise ValueError(f"{what} = {seconds:g}, expected 0 to {LONGEST_S:.0f} seconds")
+
+
 def _read(text: str, name: str) -> Rules:
     try:
-        found: Mapping[str, Any] = tomllib.loads(text)
-        return msgspec.convert(found, Rules)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        return msgspec.convert(document_of(text), Rules)
+    except (TextError, msgspec.ValidationError) as error:
         raise RulesError(f"{name}: {error}") from error

@@ -75,7 +75,7 @@ RULE = '[[rule]]\nname = "R"\nexpr = "power_watts > 1"\n'
     (RULE + "for_s = -1", "own.toml:4: rule 'R': for_s: -1, expected 0 to 2592000 seconds"),
     (RULE + "keep_s = nan", "own.toml:4: rule 'R': keep_s: nan, expected 0 to 2592000 seconds"),
     (RULE + 'for_s = "1m"', "own.toml:4: rule 'R': for_s: '1m': Expected `float`, got `str`"),
-    (RULE + 'severity = "bad"', "own.toml:4: rule 'R': severity: 'bad': Invalid enum value 'bad'"),
+    (RULE + 'severity = "bad"', "own.toml:4: rule 'R': severity: 'bad', expected one of none, info, warning, critical"),
     (RULE + 'over = "devices"',
      "own.toml:4: rule 'R': over: there is no 'devices', did you mean device?; expected one of device, node, reader, "
      "incident, group, ledger, collector"),
@@ -96,8 +96,8 @@ RULE = '[[rule]]\nname = "R"\nexpr = "power_watts > 1"\n'
     ('[[rule]]\nname = ""\nexpr = "power_watts > 1"',
      "own.toml:2: rule '': name: '', expected 1 to 128 printable characters"),
     ('[[rules]]\nname = "R"',
-     "own.toml: there is no 'rules', did you mean rule?; expected [[rule]] and [[inhibit]] tables"),
-    ('[rule]\nname = "R"', "own.toml: there is no 'rule'; expected [[rule]] and [[inhibit]] tables"),
+     "own.toml:1: there is no 'rules', did you mean rule?; expected [[rule]] and [[inhibit]] tables"),
+    ('[rule]\nname = "R"', "own.toml: rule is not written as [[rule]]; expected [[rule]] and [[inhibit]] tables"),
     ('rule = [{ name = "R" }]', "own.toml: rule 1: rule 'R': expr: is missing"),
     ('[[rule]]\nname = R', "own.toml: is not TOML: Invalid value (at line 2, column 8)"),
     ('[[inhibit]]\nsource = ["alertname"]\ntarget = ["severity=info"]',
@@ -119,7 +119,18 @@ def test_all_faults_of_all_files_are_told_and_nothing_is_loaded(tmp_path: Path) 
     with pytest.raises(RuleError) as refused:
         load([tmp_path / name for name in ("a.toml", "b.toml", "c.toml", "d.toml")])
     told = [line.removeprefix(f"{tmp_path}/").partition(": ")[0] for line in str(refused.value).split("\n")]
-    assert told == ["a.toml:5", "a.toml:4", "a.toml:8", "c.toml cannot be read", "d.toml cannot be read"]
+    assert told == ["a.toml:5", "a.toml:4", "a.toml:8", "c.toml", "d.toml"]
+    assert f"{tmp_path}/c.toml: line 1: is not UTF-8: invalid start byte; expected TOML, which is" in str(refused.value)
+    assert f"{tmp_path}/d.toml: cannot be read: No such file or directory; expected a TOML file" in str(refused.value)
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("#" * (1 << 20) + "\n", "own.toml: is longer than 1,048,576 bytes; expected a TOML file of rules"),
+    ("x = " + "[" * 5000,
+     "own.toml: is not TOML that can be read: tables or lists stand too deep within each other"),
+])
+def test_a_file_that_would_keep_us_busy_is_refused(text: str, found: str, tmp_path: Path) -> None:
+    assert faults(tmp_path, text) == [found]
 
 
 def test_an_own_rule_takes_the_place_of_the_built_in_one(tmp_path: Path) -> None:

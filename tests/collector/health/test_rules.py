@@ -33,6 +33,17 @@ def test_the_shipped_rules_name_metrics_that_there_are() -> None:
     ("version = 1\n" + RULE.replace("failed", "bad"), "bad"),
     ('version = 1\n[[incidents.event]]\nkind = "xidd"\nwhy = "x"', "there is no such kind of event"),
     ("version = ", "Invalid value"),
+    ("version = 1\n[incidents]\nquiet_s = {degraded = 5}", "quiet_s: info is missing; expected info, degraded, failed"),
+    ("version = 1\n[incidents]\nburst_s = -1", "burst_s = -1, expected 0 to"),
+    ("version = 1\n[incidents]\nrepeats = 0", "repeats = 0, expected 1 or more"),
+    ("version = 1\n" + RULE + 'column = "power_watts"\nabove = nan', "a limit is nan"),
+    ("version = 1\n" + RULE + 'column = "power_watts"\nabove = 1\nfor_s = nan', "for_s = nan, expected 0 to"),
+    ("version = 1\n" + RULE + 'column = "power_watts"\nabove_per_lane = {generation = "pcie_generation", '
+     'lanes = "pcie_lanes", limits = []}', r"limits = \[\], expected a number for each generation"),
+    ("version = 1\n" + RULE + 'column = "power_watts"\nabove_per_lane = {generation = "pcie", '
+     'lanes = "pcie_lanes", limits = [1]}', "there is no metric 'pcie'"),
+    ("version = 1\nx = " + "{a = " * 2000, "too deep"),
+    ("version = 1\n" + "#" * (1 << 20), "is longer than 1,048,576 bytes"),
 ])
 def test_a_mistake_in_a_file_is_named(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "rules.toml"
@@ -47,14 +58,14 @@ def test_replays_are_counted_as_dcgm_does_by_generation_and_lanes() -> None:
     rule = ValueRule(
         name="replays", column="pcie_replays_total", per="minute", severity=Severity.DEGRADED, action=Action.NONE,
         why="bit errors", above_per_lane=PerLane(
-            generation="generation", lanes="lanes", limits=(0.15, 0.3, 0.48, 0.96, 1.92, 3.84)
+            generation="pcie_generation_limit", lanes="pcie_lanes_limit", limits=(0.15, 0.3, 0.48, 0.96, 1.92, 3.84)
         ),
     )
     conditions = Conditions([rule])
     for minute, replays in enumerate(([0.0] * 4, [31.0, 32.0, 32.0, 32.0])):
         conditions.step(Facts(
-            {"pcie_replays_total": np.array(replays), "generation": np.array([5.0, 5.0, np.nan, 7.0]),
-             "lanes": np.full(4, 16.0)},
+            {"pcie_replays_total": np.array(replays), "pcie_generation_limit": np.array([5.0, 5.0, np.nan, 7.0]),
+             "pcie_lanes_limit": np.full(4, 16.0)},
             np.full(4, 60_000 * minute), np.zeros(4, dtype=np.uint64), np.zeros(4, dtype=np.int64), ["H100"],
         ), 1 + 60_000 * minute)
     assert [[held.limit for held in conditions.of_row(row, 60_001)] for row in range(4)] == [[], [31.0], [], []]
