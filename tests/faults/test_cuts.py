@@ -11,9 +11,9 @@ import pytest
 from tests.agent.certificates import Authority
 from tests.e2e.programs import until
 from tests.faults import impatient
-from tests.faults.audit import Verdict, in_store
 from tests.faults.programs import QUICK, Scene
 from tests.faults.proxy import GOOD, Cut, Fate, Proxy, Way
+from tests.faults.settled import settled
 from tests.faults.table import cycles, record, row_of
 
 pytestmark = pytest.mark.server("cc")
@@ -77,26 +77,11 @@ def swept(reach: Reach, stride: int) -> list[Fate]:
     ]
 
 
-def audited(scene: Scene) -> Verdict:
-    """Settles, and looks at all that was read before."""
-    before = set(scene.node.made())
-    scene.node.wait_for_readings(2)  # what is being read while the agent ends may be in no report
-    scene.settle()
-    [found] = scene.verdicts()
-    assert not found.lost
-    assert not found.doubled
-    assert not found.invented
-    first = min(in_store(scene.store, scene.node.board))  # what was read before is looked at, and in no report
-    missing = {value for value in found.never_owed & before if value > first}
-    assert not missing, "the agent was never killed, so all that it read is owed"
-    return found
-
-
 def test_a_connection_cut_after_any_byte_loses_and_doubles_nothing(tmp_path: Path, nvml_library: Path) -> None:
     fates = swept(PLAIN, cycles(short=32, long=1))
     with rig(tmp_path, nvml_library, fates) as (scene, proxy):
         until(lambda: len(proxy.cuts) >= len(fates), "all connections are cut", DEADLINE_S)
-        found = audited(scene)
+        found = settled(scene)
     record(row_of("cut after n bytes", len(proxy.cuts), [found]))
 
 
@@ -106,7 +91,7 @@ def test_a_connection_with_tls_cut_after_any_byte_loses_and_doubles_nothing(
     fates = swept(TLS, cycles(short=64, long=1))
     with rig(tmp_path, nvml_library, fates, authority) as (scene, proxy):
         until(lambda: len(proxy.cuts) >= len(fates), "all connections are cut", DEADLINE_S)
-        found = audited(scene)
+        found = settled(scene)
     record(row_of("cut after n bytes, mTLS", len(proxy.cuts), [found]))
 
 
@@ -120,7 +105,7 @@ def test_a_byte_falsified_under_tls_ends_the_connection_and_nothing_false_is_sto
     ]
     with rig(tmp_path, nvml_library, fates, authority) as (scene, proxy):
         until(lambda: proxy.flips >= len(fates), "all connections have one byte falsified", DEADLINE_S)
-        found = audited(scene)
+        found = settled(scene)
     record(row_of("byte falsified, mTLS", proxy.flips, [found]))
 
 
@@ -148,7 +133,7 @@ def test_a_slow_and_unsteady_wire_in_small_pieces_delays_everything_and_loses_no
         proxy.become(Fate(poor, poor))
         scene.node.wait_for_readings(40)
         until(lambda: len(set(scene.node.made()[:40]) - scene.shown(scene.node)) < 5, "what was read first is stored")
-        found = audited(scene)
+        found = settled(scene)
     record(row_of("latency, jitter, 16 kB/s", 1, [found]))
 
 
@@ -165,5 +150,5 @@ def test_a_slow_link_brings_what_waited_while_the_collector_was_away(tmp_path: P
         until(lambda: len(made - scene.shown(scene.node)) < 5, "what waited is stored")
         assert proxy.connections - dialled <= 2
         proxy.become(GOOD)
-        found = audited(scene)
+        found = settled(scene)
     record(row_of("slow link with a backlog", 1, [found]))
