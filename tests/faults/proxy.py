@@ -18,8 +18,8 @@ UNDER_WAY = 16
 """Chunks that are taken and not delivered yet, at most: a wire holds so much and no more."""
 
 RESET_AFTER_S = 0.002
-"""A RST that comes with the last data goes unnoticed in gRPC 1.85 until it writes: of TCP_INQ's "nothing more to read"
-it concludes that there is nothing to be read. The pings notice it then, after seconds that a sweep does not have."""
+"""A RST right behind the last data can go unnoticed in gRPC 1.85 until it writes again: seen with the agent's options,
+where only the next ping, seconds later, found the connection gone. A sweep does not have those seconds."""
 
 
 class Cut(Enum):
