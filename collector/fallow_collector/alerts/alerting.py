@@ -198,6 +198,10 @@ class Alerting:
     def waiting_count(self, receiver: str) -> int:
         return self._knowledge.sendings.count(receiver)
 
+    def problem_of(self, receiver: str) -> str:
+        """Why what waits for it was not delivered so far; empty: no attempt at it failed."""
+        return self._knowledge.sendings.problem(receiver)
+
     def dead_letters(self, receiver: str) -> int:
         """Given up in the last day."""
         return sum(

@@ -7,11 +7,12 @@ log = logging.getLogger(__name__)
 
 
 class Attempted:
-    """problem: of the newest attempt; empty: it succeeded, or there was none. delivered_at: unix seconds of the newest
-    success since the start, None: there was none. wall: unix seconds."""
+    """problem: of the newest attempt; empty: it succeeded, or there was none. One from before the start counts, since
+    what a receiver refused is tried again minutes later. delivered_at: unix seconds of the newest success since the
+    start, None: there was none. wall: unix seconds."""
 
-    def __init__(self, receiver: str, wall: Callable[[], float]) -> None:
-        self.problem = ""
+    def __init__(self, receiver: str, problem: str, wall: Callable[[], float]) -> None:
+        self.problem = problem
         self.delivered_at: float | None = None
         self._receiver = receiver
         self._wall = wall

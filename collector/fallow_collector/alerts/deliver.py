@@ -55,7 +55,7 @@ class Delivery:
         context = ssl.create_default_context()
         for receiver in receivers:
             sender = Sender(receiver, external_url, version, wall, Wire(context))
-            attempted = Attempted(receiver.name, wall)
+            attempted = Attempted(receiver.name, outbox.problem_of(receiver.name), wall)
             does = (
                 Push(sender, standing, attempted, now, random) if receiver.type == "alertmanager"
                 else Courier(sender, outbox, attempted, now, random)

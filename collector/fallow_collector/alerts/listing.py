@@ -8,24 +8,31 @@ from fallow_collector.alerts.address import shown
 from fallow_collector.alerts.alert import Alert, State
 from fallow_collector.alerts.alerting import Alerting
 from fallow_collector.alerts.attempted import Attempted
+from fallow_collector.alerts.rule import Severity
 from fallow_collector.alerts.settings import AlertsSettings
 from fallow_collector.alerts.silences import Silence
 from fallow_collector.answers.numbers import rfc3339
 from fallow_proto import alerts as api
 
 _ORDER = {State.FIRING: 0, State.PENDING: 1, State.RESOLVED: 2}
+_MILDNESS: Mapping[str, int] = {str(severity): place for place, severity in enumerate(reversed(Severity))}
 
 
 class Place(NamedTuple):
-    """What a list of alerts is sorted by: firing ones first, then pending, then resolved; each the newest first."""
+    """What a list of alerts is sorted by: firing ones first, then pending, then resolved; each the worst first, and of
+    these the newest."""
 
     state: int
+    mildness: int
     age: float  # minus the unix seconds since when it is active
     fingerprint: str
 
 
 def place(alert: Alert) -> Place:
-    return Place(_ORDER[alert.state], -alert.active_at, alert.fingerprint)
+    return Place(
+        _ORDER[alert.state], _MILDNESS.get(alert.labels.get("severity", ""), len(_MILDNESS)), -alert.active_at,
+        alert.fingerprint,
+    )
 
 
 def alerts(alerting: Alerting, chosen: Iterable[Alert], wall: float) -> list[api.Alert]:

@@ -22,6 +22,9 @@ class Outbox(Protocol):
     def waiting(self, receiver: str, now_s: float) -> Waiting | None:
         """The one to be sent next, of those whose time has come."""
 
+    def problem_of(self, receiver: str) -> str:
+        """Why what waits for it was not delivered so far; empty: no attempt at it failed."""
+
     def delivered(self, notification_id: str) -> Awaitable[None]: ...
 
     def failed(self, notification_id: str, retry_at_s: float, problem: str) -> Awaitable[None]: ...

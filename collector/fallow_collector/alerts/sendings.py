@@ -36,6 +36,11 @@ class Sendings:
     def count(self, receiver: str) -> int:
         return len(self._of_receiver.get(receiver, ()))
 
+    def problem(self, receiver: str) -> str:
+        """Of a failed attempt at what waits, the newest of them; empty: none failed."""
+        failed = [tried for each in self._of_receiver.get(receiver, ()) if (tried := self._attempts.get(each))]
+        return failed[-1].problem if failed else ""
+
     def put(self, sending: Sending, attempts: Attempts | None = None) -> None:
         """attempts: of the one whose place it takes."""
         told = sending.notification

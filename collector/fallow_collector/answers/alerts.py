@@ -101,13 +101,13 @@ def _matches(alert: Alert, which: Which) -> bool:
 
 
 def _cursor_of(last: Place) -> str:
-    return f"{last.state}:{last.age!r}:{last.fingerprint}"
+    return f"{last.state}:{last.mildness}:{last.age!r}:{last.fingerprint}"
 
 
 def _place_of(cursor: str) -> Place:
     """Raises BadQuery."""
     try:
-        state, age, fingerprint = cursor.split(":")
-        return Place(int(state), float(age), fingerprint)
+        state, mildness, age, fingerprint = cursor.split(":")
+        return Place(int(state), int(mildness), float(age), fingerprint)
     except ValueError as error:
         raise BadQuery(f"cursor={cursor[:80]}: expected `next` of the page before") from error

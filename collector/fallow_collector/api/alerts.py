@@ -79,8 +79,8 @@ def alerts(
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> api.Page[Alert]:
-    """Firing ones first, then pending, then resolved ones of the last 15 minutes; each the newest first. `complete`:
-    every rule could be evaluated."""
+    """Firing ones first, then pending, then resolved ones of the last 15 minutes; each the worst first, of these the
+    newest. `complete`: every rule could be evaluated."""
     which = Which(
         state=known("state", words(states), STATES), severity=known("severity", words(severity), SEVERITIES),
         node=words(node), uuid=words(uuid), rule=words(rule),

@@ -66,6 +66,9 @@ class Shelf:
             seen.add(key)
         return None
 
+    def problem_of(self, receiver: str) -> str:
+        return self.problems[-1] if self.entries and self.problems else ""
+
     async def delivered(self, notification_id: str) -> None:
         if self.full:
             raise OSError("no room")

@@ -199,7 +199,7 @@ def test_alerts_rules_receivers_and_silences_are_shown_as_they_are(tmp_path: Pat
     assert (alert.state, alert.active_since, alert.silenced_by) == ("firing", "2023-11-14T22:13:20.000Z", [silence.id])
     assert (silence.state, silence.matchers) == ("active", ['uuid="g0"'])
     assert [(each.name, each.firing) for each in listing.rules(line.alerting)] == [("DeviceHot", 1), ("NodeLost", 0)]
-    (shown,) = listing.receivers(line.alerting, settings, {"ops": Attempted("ops", lambda: line.wall)})
+    (shown,) = listing.receivers(line.alerting, settings, {"ops": Attempted("ops", "", lambda: line.wall)})
     assert (shown.address, shown.waiting, shown.problem) == ("https://h.example:8443", 0, None)
     values = {(each.name, *each.labels.values()): each.value for each in measures(line.alerting, settings)}
     assert values["fallow_alerts", "firing", "warning"] == 1

@@ -29,7 +29,7 @@ class OverHttp(Timeline):
         receiver = self.settings.receivers[0]
         self.courier = Courier(
             Sender(receiver, "", "1", lambda: self.wall, self.wire), self.alerting,
-            Attempted(receiver.name, lambda: self.wall), lambda: self.now, lambda: 0.5,
+            Attempted(receiver.name, "", lambda: self.wall), lambda: self.now, lambda: 0.5,
         )
 
     async def deliver(self) -> None:

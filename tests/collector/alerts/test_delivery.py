@@ -53,7 +53,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.wire = Wire(ssl.create_default_context(), deadline_s=self.deadline_s)
-        self.attempted = Attempted("ops", lambda: START)
+        self.attempted = Attempted("ops", "", lambda: START)
         sender = Sender(self.settings, "http://fallow.example.com", "1.2.3", lambda: START, self.wire)
         self.does: Courier | Push = (
             Push(sender, self.shelf, self.attempted, self.clock, lambda: 0.5) if self.settings.type == "alertmanager"

@@ -74,6 +74,11 @@ def test_rules_say_how_many_alerts_they_have_and_receivers_how_telling_them_goes
     assert (ops["name"], ops["address"], ops["waiting"]) == ("ops", "http://127.0.0.1:9", 2)
 
 
+def test_what_failed_before_the_start_is_a_problem_before_the_next_attempt(http: httpx.Client) -> None:
+    (ops,) = http.get(f"{ALERTS}/receivers").json()["items"]
+    assert (ops["waiting"], ops["problem"]) == (2, "connection refused")
+
+
 def test_a_receiver_that_cannot_be_reached_is_an_answer_and_one_that_is_not_there_an_error(http: httpx.Client) -> None:
     tested = http.post(f"{ALERTS}/test", json={"receiver": "ops"})
     assert tested.status_code == 200
