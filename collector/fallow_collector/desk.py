@@ -7,7 +7,8 @@ reply waits for the disk and, when devices are given away, for their nodes to ke
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -125,22 +126,39 @@ class Desk:
 
     async def commit(self, lease_id: str, claim: Claim, caller: str) -> dispatch.Lease:
         now = self._advance()
-        lease, decision = self._ledger.commit(lease_id, caller, claim, now)
+        async with self._told_for_good():
+            lease, decision = self._ledger.commit(lease_id, caller, claim, now)
         return await self._give(lease, decision, now)
 
     async def renew(self, lease_id: str, claim: Claim, caller: str) -> dispatch.Lease:
         now = self._advance()
-        lease, decision = self._ledger.renew(lease_id, caller, claim, now)
+        async with self._told_for_good():
+            lease, decision = self._ledger.renew(lease_id, caller, claim, now)
         await self._done(self._perform(decision, now))
         self._send(decision.orders)
         return self._answer(lease)
 
     async def release(self, lease_id: str, claim: Claim, caller: str) -> dispatch.Lease:
         now = self._advance()
-        lease, decision = self._ledger.release(lease_id, caller, claim, now)
+        async with self._told_for_good():
+            lease, decision = self._ledger.release(lease_id, caller, claim, now)
         failed = [self._around.failed_fast(node, lease_id, now) for node, lease_id in decision.failed]
         await asyncio.gather(self._done(self._perform(decision, now)), *failed)
         return self._shown(lease)
+
+    async def settle(self) -> None:
+        """Until all that was decided is on disk. Else a lease that was shown as over could be its holder's again after
+        a crash, which sets the ledger's clock back."""
+        await self._commits.settle()
+
+    @asynccontextmanager
+    async def _told_for_good(self) -> AsyncIterator[None]:
+        """A refusal says what became of a lease: it waits for the disk like any answer."""
+        try:
+            yield
+        except Faulted:
+            await self._commits.settle()
+            raise
 
     def lease(self, lease_id: str, asking: Caller = ANYBODY) -> dispatch.Lease:
         self._advance()

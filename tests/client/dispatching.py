@@ -128,6 +128,9 @@ class MemoryLeases:
         self.renewals += 1
         return self._renewed(lease)
 
+    async def settle(self) -> None:
+        """There is no disk."""
+
     async def release(self, lease_id: str, claim: Claim, caller: str) -> Lease:
         lease = self._claimed(lease_id, claim)
         lease.state, lease.expires_in_s = "releasing", None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -379,6 +380,23 @@ async def test_a_crash_prolongs_a_lease_by_no_more_than_the_clock_is_kept_late(s
     assert remains is not None
     assert 66.0 <= remains <= 66.0 + CLOCK_S
     crashed.close()
+
+
+@scenario
+async def test_who_is_told_that_a_lease_has_ended_is_told_when_the_disk_has_it(site: Site) -> None:
+    lease = await site.desk.reserve(named("g0", ttl_s=5.0), "")
+    disk_goes_on = threading.Event()
+    site.desk._commits._thread.submit(disk_goes_on.wait)
+    site.stays(6)
+    told = asyncio.create_task(refused(Fault.LEASE_ENDED, site.desk.renew(lease.lease_id, claim(lease), "")))
+    shown = asyncio.create_task(site.desk.settle())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not told.done()
+    assert not shown.done()
+    disk_goes_on.set()
+    await asyncio.gather(told, shown)
+    assert [row.state for row in site.file.load()[0]] == ["ended"]
 
 
 @scenario

@@ -31,6 +31,9 @@ class Leases(Protocol):
 
     async def release(self, lease_id: str, claim: Claim, caller: str) -> Lease: ...
 
+    async def settle(self) -> None:
+        """Until what has been decided outlives a crash: between looking at leases and showing them."""
+
     def lease(self, lease_id: str, asking: Caller = ANYBODY) -> Lease: ...
 
     def leases(
@@ -71,22 +74,26 @@ async def reserve(
 
 
 @get(
-    "/api/v1/leases", operation_id="leases", summary="Leases", sync_to_thread=False, responses=errors(400),
+    "/api/v1/leases", operation_id="leases", summary="Leases", responses=errors(400),
 )
-def list_leases(
+async def list_leases(
     leases: FromLeases, caller: FromCaller, holder: Holders = None, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
 ) -> api.Page[Lease]:
     """Leases that have not ended, by id: with a token that may lease its own, else all."""
-    return leases.leases(holder or [], limit, cursor, caller)
+    found = leases.leases(holder or [], limit, cursor, caller)
+    await leases.settle()
+    return found
 
 
 @get(
-    "/api/v1/leases/{lease_id:str}", operation_id="lease", summary="One lease", sync_to_thread=False,
-    responses=errors(404),
+    "/api/v1/leases/{lease_id:str}", operation_id="lease", summary="One lease", responses=errors(404),
 )
-def lease(leases: FromLeases, caller: FromCaller, lease_id: FromPath[str]) -> Lease:
+async def lease(leases: FromLeases, caller: FromCaller, lease_id: FromPath[str]) -> Lease:
     """A lease; one that has ended, or that the token may not see, is not found."""
-    return leases.lease(lease_id, caller)
+    try:
+        return leases.lease(lease_id, caller)
+    finally:  # that it is not found is an answer, too
+        await leases.settle()
 
 
 @post(

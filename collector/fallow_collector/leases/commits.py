@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from fallow_collector.leases.file import LeaseFile, Standing
@@ -30,6 +31,7 @@ class Commits:
         self._standing = standing
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="leases")
         self._gathering = _Group()
+        self._leaving: _Group | None = None  # what the disk takes at this moment
         self._writer: asyncio.Task[None] | None = None
 
     def keep(self, rows: Iterable[LeaseRow] = (), forgotten: Iterable[str] = ()) -> "asyncio.Future[None]":
@@ -47,6 +49,15 @@ class Commits:
             self._writer = asyncio.create_task(self._write(), name="leases")
         return kept
 
+    async def settle(self) -> None:
+        """Until the disk has taken, or refused, all that was decided before; at once if it has nothing to take."""
+        group = self._gathering if self._gathering.waiting else self._leaving
+        if group is not None:
+            settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            group.waiting.append(settled)
+            with suppress(StateError):
+                await settled
+
     async def close(self) -> None:
         """Once nobody asks any more."""
         await self.keep()
@@ -59,6 +70,7 @@ class Commits:
         loop = asyncio.get_running_loop()
         while self._gathering.waiting:
             group, self._gathering = self._gathering, _Group()
+            self._leaving = group
             standing = self._standing()
             error: Exception | None = None
             try:
@@ -75,6 +87,7 @@ class Commits:
             for kept in group.waiting:
                 if not kept.done():
                     kept.set_exception(error) if error else kept.set_result(None)
+        self._leaving = None
         self._writer = None
 
     def _put_back(self, group: _Group) -> None:

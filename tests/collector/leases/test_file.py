@@ -120,6 +120,24 @@ def test_decisions_gather_while_the_disk_takes_others_and_the_newest_of_a_lease_
     asyncio.run(scenario())
 
 
+def test_whoever_shows_what_was_decided_waits_until_the_disk_has_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        file = LeaseFile(tmp_path)
+        commits = Commits(file, lambda: Standing(7, 1.0))
+        await commits.settle()  # nothing to wait for
+        row = CLOCK.row_of(LEASE)
+        commits.keep([row])
+        await commits.settle()
+        assert file.load()[0] == [row]
+        commits.keep([row._replace(token=8)])
+        await asyncio.sleep(0)  # the group is on its way, and none gathers
+        await commits.settle()
+        assert [kept.token for kept in file.load()[0]] == [8]
+        await commits.close()
+
+    asyncio.run(scenario())
+
+
 def test_others_may_not_read_it(tmp_path: Path) -> None:
     LeaseFile(tmp_path).close()
     assert (tmp_path / FILE.name).stat().st_mode & 0o777 == 0o600

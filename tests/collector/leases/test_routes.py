@@ -55,6 +55,9 @@ class OnItsLoop:
     async def renew(self, lease_id: str, claim: Claim, caller: str) -> Lease:
         return await self.desk.renew(lease_id, claim, caller)
 
+    async def settle(self) -> None:
+        await self.desk.settle()
+
     async def release(self, lease_id: str, claim: Claim, caller: str) -> Lease:
         return await self.desk.release(lease_id, claim, caller)
 
