@@ -130,7 +130,7 @@ class Client:
         return self.ask(calls.leases(holder, limit, cursor))
 
     def commit(self, lease_id: str, fencing_token: int, *, holder: str = "", ttl_s: float = 0.0) -> Lease:
-        """Make a reservation a lease. ttl_s 0 keeps the one it has."""
+        """Make a reservation a lease. ttl_s 0: that of a lease that does not say, LEASE_TTL_S."""
         return self.ask(calls.commit(lease_id, Claim(fencing_token=fencing_token, holder=holder, ttl_s=ttl_s)))
 
     def renew(self, lease_id: str, fencing_token: int, *, holder: str = "", ttl_s: float = 0.0) -> Lease:
