@@ -16,7 +16,7 @@ from typing import NamedTuple
 from fallow_collector.health.words import Action, Severity
 
 _LINE = re.compile(
-    r"(?P<unit>[A-Z][A-Z0-9_/]+) (?P<fatal>Fatal|Non-?fatal) XC ?\d+ i ?\d+ Link (?P<link>-?\d+) "
+    r"(?P<unit>[A-Z][A-Z0-9_/]{1,63}) (?P<fatal>Fatal|Non-?fatal) XC ?\d+ i ?\d+ Link (?P<link>-?\d+) "
     r"[(\[](?P<word>0x[0-9a-f]{1,8}) (?P<status>0x[0-9a-f]{1,8})\b", re.IGNORECASE,
 )
 _SUBCODE_SHIFT, _SUBCODE_BITS = 20, 6

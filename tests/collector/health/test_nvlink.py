@@ -158,3 +158,8 @@ def test_what_nvml_gives_the_number_of_and_the_kernel_the_words_for_is_one_thing
 
 def test_a_line_of_a_link_keeps_its_role() -> None:
     assert meaning(149, "").role is Role.LINK
+
+
+def test_a_line_that_is_one_endless_word_is_read_at_once() -> None:
+    """From each of its characters a unit might begin: read to the end each time, it would take minutes."""
+    assert nvlink5.decode(149, "A/" * 50_000) is None
