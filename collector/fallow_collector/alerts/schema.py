@@ -90,6 +90,8 @@ TABLES: Mapping[str, Table] = {
         _truth("version_differs", "whether its agent is of another version than this collector"),
         _number("spool_pending", "reports that its agent held when it last said Hello"),
         _number("spool_dropped", "reports that its agent had to drop since it started"),
+        _number("spool_dropped_age_s", "seconds since that number grew; null: it is 0, or not known"),
+        _truth("maintenance", "whether all of its devices are in maintenance"),
         _number("unacknowledged_s", "age of its oldest report that came and is not in the store"),
         _number("devices", "of its last Hello"),
         _number("certificate_remaining_ratio", "what is left of the life of the certificate that it showed, 0 to 1"),

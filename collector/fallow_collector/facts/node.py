@@ -11,7 +11,11 @@ from fallow_collector.certificate import Validity
 from fallow_collector.facts.columns import Column, facts, numbers, optional, texts, truths
 from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.fleet.registry import Node
+from fallow_collector.idle import phase
 from fallow_collector.view import Snapshot
+from fallow_proto.states import Service
+
+_MAINTENANCE = phase.SERVICES.index(Service.MAINTENANCE)
 
 
 class Beside(NamedTuple):
@@ -23,14 +27,22 @@ class Beside(NamedTuple):
     version: str
 
 
+class Drops(NamedTuple):
+    """What a node's agent had to drop since it started, and when that was seen to grow, monotonic seconds."""
+
+    reports: int
+    at: float
+
+
 class Nodes:
-    """Keeps what only changes when devices come or go. Not thread-safe."""
+    """Keeps what only changes when devices come or go, and when spools dropped last. Not thread-safe."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
         self._known_at = -1
         self._owns = np.zeros(0, dtype=np.bool_)
         self._spoken_of = np.zeros(0, dtype=np.bool_)
+        self._drops: dict[str, Drops] = {}
 
     def there(self) -> list[Node]:
         self._know()
@@ -70,6 +82,10 @@ class Nodes:
                 return numbers(optional([node.spool_pending for node in there]))
             case "spool_dropped":
                 return numbers(optional([node.spool_dropped for node in there]))
+            case "spool_dropped_age_s":
+                return numbers(self._drops_age_s(there, snapshot.now))
+            case "maintenance":
+                return truths(self._in_maintenance(snapshot)[_numbers(there)])
             case "unacknowledged_s":
                 since = [beside.unacknowledged.get(node.name, snapshot.now) for node in there]
                 return numbers(snapshot.now - np.array(since))
@@ -85,6 +101,27 @@ class Nodes:
         rows = np.flatnonzero(snapshot.shown["alive"] & (snapshot.shown["owner"] >= 0))
         np.minimum.at(age_s, snapshot.shown["owner"][rows], snapshot.age_s[rows])
         return age_s
+
+    def _drops_age_s(self, there: Sequence[Node], now: float) -> NDArray[np.float64]:
+        """NaN where nothing was dropped. What is heard of first may have happened at any time: it counts as now."""
+        before, self._drops = self._drops, {}
+        for node in there:
+            if node.spool_dropped:
+                last = before.get(node.name)
+                if last is None or last.reports != node.spool_dropped:
+                    last = Drops(node.spool_dropped, now)
+                self._drops[node.name] = last
+        return optional([now - self._drops[node.name].at if node.name in self._drops else None for node in there])
+
+    def _in_maintenance(self, snapshot: Snapshot) -> NDArray[np.bool_]:
+        """By number of node: whether all devices that it has are."""
+        owner = snapshot.shown["owner"]
+        rows = np.flatnonzero(snapshot.shown["alive"] & (owner >= 0))
+        resting = snapshot.shown["service"][rows] == _MAINTENANCE
+        of = np.bincount(owner[rows], minlength=len(self._fleet.nodes))
+        at_rest = np.bincount(owner[rows][resting], minlength=len(self._fleet.nodes))
+        whole: NDArray[np.bool_] = (of > 0) & (at_rest == of)
+        return whole
 
     def _devices(self) -> NDArray[np.int64]:
         """By number of node: devices of its last Hello."""

@@ -27,23 +27,26 @@ class Case(NamedTuple):
 GPU: Row = {"class": "intelligent"}
 LOADED: Row = {"utilization_ratio": 0.9, "pcie_lanes_limit": 16, "pcie_generation_limit": 4, "pcie_generation": 4}
 HEAT: Row = {"temperature_slowdown_celsius": 90}
+SERVING: Row = {"service": "in_service"}
+GONE: Row = {"seen": True, "connected": False, "maintenance": False}
 WHOLE: Row = {"partitioned": False}
 LONG: Row = {**WHOLE, "phase_s": 601}
 FALLEN: Row = {**GPU, "idle_highest_5m": 10}
 
 CASES = (
     Case("NodeNeverSeen", {"seen": False}, {"seen": True, "connected": False}),
-    Case("NodeLost", {"seen": True, "connected": False}, {"seen": False, "connected": False}),
-    Case("NodeLost", {"seen": True, "connected": False}, {"seen": True, "connected": True, "age_s": 900}),
+    Case("NodeLost", GONE, {**GONE, "seen": False}),
+    Case("NodeLost", GONE, {**GONE, "connected": True, "age_s": 900}),
+    Case("NodeLost", GONE, {**GONE, "maintenance": True}),
     Case("TelemetryAbsent", {"connected": True}, {"connected": False}),
     Case("TelemetryAbsent", {"connected": True}, {"connected": True, "age_s": 0.5}),
     Case("TelemetryStale", {"connected": True, "age_s": 31}, {"connected": True, "age_s": 29}),
     Case("TelemetryStale", {"connected": True, "age_s": 31}, {"connected": False, "age_s": 31}),
     Case("ReaderFailing", {"state": "stuck"}, {"state": "ok"}),
     Case("ReaderFailing", {"state": "failed"}, {"state": "absent"}),
-    Case("SpoolDropping", {"spool_dropped": 1}, {"spool_dropped": 0}),
+    Case("SpoolDropping", {"spool_dropped_age_s": 5}, {"spool_dropped_age_s": 601}),
     Case("DeviceLost", {"reason_device_lost": True}, {"reason_device_lost": False, "reason_lost": True}),
-    Case("DeviceAbsent", {"freshness": "absent"}, {"freshness": "lost"}),
+    Case("DeviceAbsent", {**SERVING, "freshness": "absent"}, {**SERVING, "freshness": "lost"}),
     Case("DeviceHot", {**HEAT, "temperature_celsius": 86}, {**HEAT, "temperature_celsius": 84}),
     Case("DeviceHot", {"temperature_margin_celsius": 4}, {"temperature_margin_celsius": 30}),
     Case("DeviceHot", {"temperature_margin_celsius": 1}, {"temperature_margin_celsius": -3}),
@@ -60,7 +63,10 @@ CASES = (
     Case("DeviceVerifyingLong", {**LONG, "phase": "verifying"}, {**WHOLE, "phase": "verifying", "phase_s": 60}),
     Case("DeviceVerifyingLong", {**LONG, "phase": "verifying"}, {"phase": "idle", "phase_s": 6000}),
     Case("DeviceReleasingLong", {**LONG, "phase": "releasing"}, {**WHOLE, "phase": "releasing", "phase_s": 60}),
-    Case("DeviceUnknownLong", {**LONG, "phase": "unknown"}, {**LONG, "phase": "unknown", "partitioned": True}),
+    Case("DeviceUnknownLong", {**LONG, **SERVING, "phase": "unknown"},
+         {**LONG, **SERVING, "phase": "unknown", "partitioned": True}),
+    Case("DeviceUnknownLong", {**LONG, **SERVING, "phase": "unknown"},
+         {**LONG, "service": "maintenance", "phase": "unknown"}),
     Case("BaselineUnlearned", {**GPU, **WHOLE, "learned": False}, {**GPU, **WHOLE, "learned": True}),
     Case("BaselineUnlearned", {**GPU, **WHOLE, "learned": False}, {**WHOLE, "class": "general", "learned": False}),
     Case("IdleWaste", {"leased_idle": True}, {"leased_idle": False}),

@@ -9,7 +9,9 @@ import pytest
 
 from fallow_collector.alerts.schema import TABLES, Type
 from fallow_collector.certificate import Validity
+from fallow_collector.idle.phase import SERVICES
 from fallow_proto import dispatch
+from fallow_proto.states import Service
 from fallow_proto.v1 import telemetry_pb2 as pb
 from tests.collector.facts.taking import ALL, Site
 from tests.collector.health.clinic import FULL
@@ -149,9 +151,35 @@ def test_a_node_is_told_as_it_is(site: Site) -> None:
     assert node == {
         "node": "n1", "site": "s1", "seen": True, "connected": True, "age_s": 0.0,
         "clock_skew_s": pytest.approx(0.0, abs=0.01), "agent_version": "0.0.9", "version_differs": True,
-        "spool_pending": 0.0, "spool_dropped": 7.0, "unacknowledged_s": 75.0, "devices": 2.0,
+        "spool_pending": 0.0, "spool_dropped": 7.0, "spool_dropped_age_s": 0.0,
+        "maintenance": False, "unacknowledged_s": 75.0, "devices": 2.0,
         "certificate_remaining_ratio": 0.25, "certificate_expires_in_s": 86400.0,
     }
+
+
+def test_how_long_ago_a_spool_dropped_last_begins_anew_when_it_drops_more_and_ends_with_its_agent(site: Site) -> None:
+    def age_s() -> float | None:
+        found: float | None = site.rows("node")[0]["spool_dropped_age_s"]
+        return found
+
+    site.node.hello(spool_dropped=0)
+    assert age_s() is None
+    site.node.hello(spool_dropped=7)
+    assert age_s() == 0.0
+    site.stays(30)
+    assert age_s() == pytest.approx(30.0)
+    site.node.hello(spool_dropped=8)
+    assert age_s() == 0.0
+    site.node.hello(spool_dropped=0)
+    assert age_s() is None
+
+
+def test_a_node_is_in_maintenance_when_all_of_its_devices_are(site: Site) -> None:
+    service = site.node.fleet.service
+    service[0] = SERVICES.index(Service.MAINTENANCE)
+    assert site.rows("node")[0]["maintenance"] is False
+    service[1] = SERVICES.index(Service.MAINTENANCE)
+    assert site.rows("node")[0]["maintenance"] is True
 
 
 def test_a_node_that_was_only_declared_was_never_seen_and_nothing_else_is_known_of_it(site: Site) -> None:
@@ -160,7 +188,7 @@ def test_a_node_that_was_only_declared_was_never_seen_and_nothing_else_is_known_
     assert (node["seen"], node["connected"], node["site"]) == (False, False, "s9")
     assert [name for name, value in node.items() if value is None] == [
         "age_s", "clock_skew_s", "agent_version", "version_differs", "spool_pending", "spool_dropped",
-        "certificate_remaining_ratio", "certificate_expires_in_s",
+        "spool_dropped_age_s", "certificate_remaining_ratio", "certificate_expires_in_s",
     ]
 
 
