@@ -60,6 +60,13 @@ REFUSALS: dict[Fault, Refusal] = {
     Fault.BAD_TTL: Refusal("the TTL is not above 0, or too long", "what the message says"),
     Fault.CORDON_NOT_FOUND: Refusal("there is no cordon of this id: it was lifted, or has ended", "`fallow cordons`"),
     Fault.NOT_OWNER: Refusal("another owner cordoned it", "ask that owner; each lifts its own"),
+    Fault.RECEIVER_NOT_FOUND: Refusal("no receiver of alerts has this name", "`fallow alerts receivers`"),
+    Fault.SILENCE_NOT_FOUND: Refusal(
+        "there is no silence of this id: it never was, or is long over", "`fallow silence`",
+    ),
+    Fault.BAD_SILENCE: Refusal(
+        "a matcher cannot be read, or the silence is over before it begins", "what the message says",
+    ),
 }
 
 
