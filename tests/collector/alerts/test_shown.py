@@ -26,6 +26,6 @@ def test_seconds_have_the_two_units_that_say_most(seconds: float | None, text: s
 def test_what_lasts_is_a_number_of_seconds() -> None:
     found = {column.name for table in TABLES.values() for column in table.columns.values() if column.lasts}
     assert found == {
-        "age_s", "phase_s", "clock_skew_s", "unacknowledged_s", "certificate_expires_in_s", "state_s", "open_s", "up_s",
-        "store_full_in_s",
+        "age_s", "phase_s", "clock_skew_s", "spool_dropped_age_s", "unacknowledged_s", "certificate_expires_in_s",
+        "state_s", "open_s", "up_s", "store_full_in_s",
     }
