@@ -3,7 +3,6 @@
 Written aside, synced, renamed, and the folder synced: whoever reads finds the old file or the new one.
 """
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import msgspec
 
 from fallow_agent.errors import FencesDamaged, FencesError
 from fallow_agent.fences import Kept, fault
+from fallow_proto.durable import replace
 from fallow_proto.v1 import telemetry_pb2 as pb
 
 FILE = "fences.json"
@@ -53,11 +53,6 @@ def write(path: Path, kept: Kept) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace(path, msgspec.json.encode(_Content(VERSION, rows)), mode=0o600)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
     except OSError as error:
         raise FencesError(f"{path} cannot be written: {error.strerror}; see its disk and its folder's owner") from error
 
@@ -70,18 +65,6 @@ def set_aside(path: Path) -> Path:
     except OSError as error:
         raise FencesError(f"{path} cannot be renamed: {error.strerror}") from error
     return aside
-
-
-def replace(path: Path, content: bytes, *, mode: int) -> None:
-    """Put a file there whole, with these permissions whatever the umask. Raises OSError."""
-    aside = path.with_name(f"{path.name}.new")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-    with open(descriptor, "wb") as file:  # noqa: PTH123  # a descriptor
-        os.fchmod(file.fileno(), mode)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
 
 
 def _checked(path: Path, fences: Iterable[pb.DeviceFence]) -> dict[str, pb.DeviceFence]:

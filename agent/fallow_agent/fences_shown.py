@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from fallow_agent.fences import Kept
-from fallow_agent.fences_file import replace
+from fallow_proto.durable import replace
 from fallow_proto.v1 import telemetry_pb2 as pb
 
 FILE = "fences.json"

@@ -15,9 +15,9 @@ from typing import TypeVar
 import msgspec
 
 from fallow_agent.errors import QuiesceError
-from fallow_agent.fences_file import replace
 from fallow_agent.readers.messages import Opened
 from fallow_agent.readers.status import State
+from fallow_proto.durable import replace
 
 ORDER = "quiesce.json"
 ANSWER = "quiesced.json"

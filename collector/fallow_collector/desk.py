@@ -23,10 +23,11 @@ from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.idle import phase
 from fallow_collector.idle.assess import LIVE
 from fallow_collector.idle.engine import Engine
-from fallow_collector.leases import Claimant, Clock, Commits, Decision, Held, Lease, LeaseFile, Ledger, Order, State
+from fallow_collector.leases import Claimant, Clock, Commits, Decision, Lease, LeaseFile, Ledger, Order, State
 from fallow_collector.leases.file import Standing
 from fallow_collector.leases.ledger import not_found, over
 from fallow_collector.leases.offered import judged, refusal
+from fallow_collector.leases.shown import held, shown
 from fallow_collector.leases.sight import may_see
 from fallow_collector.state import StateError
 from fallow_proto import api, dispatch
@@ -120,7 +121,7 @@ class Desk:
             return self._answer(lease)
         self._ledger.ttl_s(wanted)
         self._around.flush(now)
-        devices = [self._held(row) for row in self._choose(wanted, sites, now)]
+        devices = [held(self._fleet, row) for row in self._choose(wanted, sites, now)]
         lease, decision = self._ledger.reserve(claimant, wanted, devices, now, self._around.wall())
         return await self._give(lease, decision, now)
 
@@ -381,27 +382,10 @@ class Desk:
     def _standing(self) -> Standing:
         return Standing(self._ledger.tokens.last, self._clock.shows(self._around.monotonic()))
 
-    # --- showing ---
+    # --- looking up ---
 
     def _shown(self, lease: Lease) -> dispatch.Lease:
-        waits = lease.state is State.RELEASING
-        return dispatch.Lease(
-            lease_id=lease.lease_id, holder=lease.claimant.name, fencing_token=lease.token, state=str(lease.state),
-            ttl_s=lease.ttl_s,
-            expires_in_s=None if waits else round(max(0.0, lease.until - self._around.monotonic()), 3),
-            since=rfc3339(lease.made), fenced=lease.is_fenced, devices=[self._member(held) for held in lease.devices],
-        )
-
-    def _member(self, held: Held) -> dispatch.Member:
-        row = self._fleet.find(held.uuid)
-        identity = None if row is None else self._fleet.identities[row]
-        return dispatch.Member(
-            uuid=held.uuid, node=held.node, index=identity.index if identity else None,
-            pci_bus_id=(identity.pci_bus_id or None) if identity else None,
-        )
-
-    def _held(self, row: int) -> Held:
-        return Held(self._fleet.identities[row].uuid, self._fleet.nodes[self._fleet.owner[row]].name)
+        return shown(lease, self._fleet, self._around.monotonic())
 
     def _row(self, uuid: str) -> int:
         row = self._fleet.find(uuid)

@@ -7,6 +7,7 @@ from pathlib import Path
 from fallow_collector.certificate import Pems
 from fallow_collector.config import TlsSettings
 from fallow_proto.settings import SettingsError
+from fallow_proto.stamp import stamp
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +64,4 @@ class TlsFiles:
             ) from error
 
     def _signature(self) -> tuple[tuple[int, ...], ...]:
-        return tuple(_signature(path) for path in (self._tls.cert, self._tls.key, self._tls.client_ca) if path)
-
-
-def _signature(path: str) -> tuple[int, ...]:
-    try:
-        status = Path(path).stat()
-    except OSError:
-        return ()
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        return tuple(stamp(Path(path)) for path in (self._tls.cert, self._tls.key, self._tls.client_ca) if path)

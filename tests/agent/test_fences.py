@@ -81,7 +81,7 @@ def test_a_damaged_file_is_no_empty_one(tmp_path: Path, text: str) -> None:
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "fences.json"
     fences_file.write(path, {"gpu-a": fence()})
-    (tmp_path / "fences.json.new").mkdir()  # in the way of the new one
+    (tmp_path / ".fences.json.new").mkdir()  # in the way of the new one
     with pytest.raises(FencesError, match="cannot be written"):
         fences_file.write(path, {"gpu-a": fence(token=8)})
     assert fences_file.read(path) == {"gpu-a": fence()}
@@ -155,7 +155,7 @@ def test_what_cannot_be_written_is_not_confirmed_and_what_was_known_before_is(
 ) -> None:
     kept = Kept(tmp_path)
     kept.ask([fence(), fence("gpu-b", 3)])
-    (kept.spool / "fences.json.new").mkdir()
+    (kept.spool / ".fences.json.new").mkdir()
     assert kept.ask([fence(token=8), fence("gpu-b", 2), fence("gpu-c")]) == [[fence("gpu-b", 3)]]
     assert fences_file.read(kept.path) == {"gpu-a": fence(), "gpu-b": fence("gpu-b", 3)}
     (said,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
@@ -165,7 +165,7 @@ def test_what_cannot_be_written_is_not_confirmed_and_what_was_known_before_is(
 def test_a_repeated_fence_is_confirmed_without_touching_the_disk(tmp_path: Path) -> None:
     kept = Kept(tmp_path)
     kept.ask([fence()])
-    (kept.spool / "fences.json.new").mkdir()
+    (kept.spool / ".fences.json.new").mkdir()
     assert kept.ask([fence()]) == [[fence()]]
 
 

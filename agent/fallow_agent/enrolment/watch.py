@@ -16,6 +16,7 @@ from fallow_agent.config import Settings
 from fallow_agent.enrolment import renewal
 from fallow_agent.logs import line
 from fallow_agent.uplink.certificate import Shown, examine
+from fallow_proto.stamp import stamp
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Watch:
 
     async def _read(self) -> None:
         tls = self._settings.tls
-        seen = tuple(_signature(path) for path in (tls.ca, tls.cert, tls.key))
+        seen = tuple(stamp(Path(path)) for path in (tls.ca, tls.cert, tls.key))
         if seen == self._seen:
             return
         found = await asyncio.to_thread(examine, tls)
@@ -90,11 +91,3 @@ class Watch:
                 child.kill()
                 await child.wait()
         return "" if child.returncode == 0 else said.decode(errors="replace").strip().rpartition("\n")[2]
-
-
-def _signature(path: str) -> tuple[int, ...]:
-    try:
-        status = Path(path).stat()
-    except OSError:
-        return ()
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

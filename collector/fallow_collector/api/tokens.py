@@ -20,6 +20,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from fallow_proto.settings import SettingsError, secret
+from fallow_proto.stamp import stamp
 
 LOG = logging.getLogger(__name__)
 
@@ -93,12 +94,12 @@ class Tokens:
     def __init__(self, path: Path) -> None:
         """Raises SettingsError."""
         self._path = path
-        self._seen = self._signature()
+        self._seen = stamp(self._path)
         self._tokens = self._read()
         self.problem = ""
 
     def current(self) -> tuple[Token, ...]:
-        signature = self._signature()
+        signature = stamp(self._path)
         if signature != self._seen:
             self._seen = signature
             self._reload()
@@ -116,11 +117,3 @@ class Tokens:
 
     def _read(self) -> tuple[Token, ...]:
         return parse(secret(str(self._path), "[auth] tokens_file"), f"[auth] tokens_file {self._path}")
-
-    def _signature(self) -> tuple[int, ...]:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return ()
-        # the time of change moves with the mode as well as with the content
-        return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -11,6 +11,7 @@ from fallow_collector.backup import archive
 from fallow_collector.backup.archive import Manifest
 from fallow_collector.backup.errors import BackupError
 from fallow_collector.state.file import RESTORING, lock
+from fallow_proto.durable import sync_folder
 
 
 def restore(path: Path, state: Path) -> Manifest:
@@ -39,9 +40,9 @@ def _restore(path: Path, state: Path) -> Manifest:
     _give_to_owner(prepared, state)
     for each in sorted(prepared.iterdir()):
         each.rename(state / each.name)
-    _sync(state)
+    sync_folder(state)
     prepared.rmdir()
-    _sync(state)
+    sync_folder(state)
     return manifest
 
 
@@ -51,11 +52,3 @@ def _give_to_owner(prepared: Path, state: Path) -> None:
     if os.geteuid() == 0 and owner.st_uid != 0:
         for each in (state / "lock", prepared, *prepared.rglob("*")):
             os.chown(each, owner.st_uid, owner.st_gid)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,6 +5,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from fallow_proto.durable import sync_folder
+
 KEPT = 3
 """Copies that stay beside a file, those of the newest schemas; older ones are removed."""
 
@@ -14,7 +16,7 @@ def keep(connection: sqlite3.Connection, path: Path, schema: int) -> Path:
     copy = path.with_name(f"{path.name}.schema-{schema}")
     copy_whole(connection, aside := path.with_name(f"{path.name}.schema-new"))
     aside.rename(copy)
-    _sync(path.parent)
+    sync_folder(path.parent)
     for old in sorted(path.parent.glob(f"{path.name}.schema-[0-9]*"), key=_schema)[:-KEPT]:
         old.unlink()
     return copy
@@ -35,11 +37,3 @@ def copy_whole(connection: sqlite3.Connection, target: Path) -> None:
 
 def _schema(path: Path) -> int:
     return int(path.name.rpartition("-")[2])
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,7 +5,6 @@ into the file (engine.py says why); when the slice is closed, both are unlinked.
 there are only read: whatever a crash left at the end of a log, nothing is ever appended behind it.
 """
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fallow_collector.stores.store import Batch, Rows, Source, Span
+from fallow_proto.durable import sync_folder
 from fallow_proto.failpoint import Point, reached
 from fallow_proto.metrics import NAMES
 from fallow_proto.ranges import RangeSet
@@ -151,12 +151,3 @@ def committed(cursor: duckdb.DuckDBPyConnection, hot: HotSlice) -> dict[Source, 
         ranges.add(lo, hi)
         found[Source(node, epoch)] = (ranges, max(last, arrived))
     return found
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names durable: without it a power cut may undo a creation or a rename."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fallow_collector.stores.store import Series
+from fallow_proto.durable import sync_folder
 
 from .columns import TAGS, encodings
 from .files import File, FileKind, file_name
-from .hot import sync_folder
 
 ASIDE = ".aside"
 REPLACES = b"fallow.replaces"

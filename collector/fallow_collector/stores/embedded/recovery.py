@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fallow_collector.stores.store import Series
+from fallow_proto.durable import sync_folder
 
 from .catalogue import Catalogue
 from .columns import TAGS
 from .engine import Engine
 from .files import File, FileKind, parse_name
-from .hot import HotSlice, discard, slice_path, sync_folder
+from .hot import HotSlice, discard, slice_path
 from .parquet import ASIDE, REPLACES
 from .quarantine import Quarantine
 

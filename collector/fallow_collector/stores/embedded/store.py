@@ -29,6 +29,7 @@ import numpy as np
 import pyarrow as pa
 
 from fallow_collector.stores.store import Batch, HistoryQuery, Outcome, Source, StoreError, Table
+from fallow_proto.durable import sync_folder
 from fallow_proto.metrics import BY_NAME
 from fallow_proto.ranges import RangeSet
 
@@ -80,7 +81,7 @@ class EmbeddedStore:
             )
             opened.callback(self._catalogue.close)
             for folder in (self._directory, self._directory.parent):
-                hot.sync_folder(folder)
+                sync_folder(folder)
             files = recovery.sweep(self._catalogue, self._parquet, self._quarantine)
             self._engine = Engine(self._directory)
             opened.callback(self._engine.close)
