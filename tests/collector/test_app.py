@@ -50,7 +50,9 @@ def send(program: Program, first: int, last: int) -> Agent:
 
 def test_a_report_is_shown_acknowledged_and_in_the_history(tmp_path: Path) -> None:
     with running(Program(tmp_path)) as program:
-        assert program.notified == ["READY=1"]
+        *before, ready = program.notified
+        assert ready == "READY=1"
+        assert all(state.startswith("STATUS=") for state in before), "a start of more than a second says how it goes"
         with contextlib.closing(send(program, 1, 3)):
             assert program.get("/readyz").status_code == 200
             (group,) = program.get("/api/v1/capacity").json()["groups"]
