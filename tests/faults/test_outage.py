@@ -3,7 +3,7 @@ live reports, at a bounded rate."""
 
 import sqlite3
 from contextlib import closing
-from itertools import groupby, pairwise
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -20,11 +20,11 @@ from tests.simulators.nvml.scenario import Event
 
 pytestmark = pytest.mark.server("cc")
 
-SMALL = ("interval_s = 0.2", 'readers.enabled = ["nvidia"]', "spool.max_mib = 1")
+SMALL = ("interval_s = 0.2", 'readers.enabled = ["nvidia"]', "spool.max_mib = 2")
 SHORT_EVIDENCE = ("idle.confirm_s = 2", "idle.confirm_readings = 3", "idle.evidence_s = 5")
 XID = 8
 BOARDS = 64
-"""Their reports fill a mebibyte in half a minute."""
+"""Their reports fill two mebibytes in three quarters of a minute."""
 
 
 def lane(passed: list[Passed], which: int) -> list[Passed]:
@@ -34,7 +34,7 @@ def lane(passed: list[Passed], which: int) -> list[Passed]:
 def test_what_a_full_spool_drops_is_counted_and_the_rest_comes_behind_live_reports(
     tmp_path: Path, nvml_library: Path
 ) -> None:
-    away = cycles(short=120, long=1500)
+    away = cycles(short=240, long=1500)
     with Scene(tmp_path, nvml_library, *SHORT_EVIDENCE, pace=SMALL, boards=BOARDS) as scene:
         node = scene.node
         until(lambda: scene.tap.acknowledged[node.name], "something is acknowledged")
@@ -59,8 +59,10 @@ def test_what_a_full_spool_drops_is_counted_and_the_rest_comes_behind_live_repor
     assert known.spool_dropped > away // 10
     assert live[0].at < backlog[0].at
     assert all(each.size < 2 * MAX_BYTES for each in after)
-    for earlier, later in pairwise(backlog):
-        assert later.at - earlier.at > earlier.size / 2 / BACKLOG_BYTES_PER_S
+    # Of them all, since on a busy machine two may reach the relay together that did not leave together.
+    paced_s = sum(each.size for each in backlog[:-1]) / BACKLOG_BYTES_PER_S
+    assert paced_s > 0.5
+    assert backlog[-1].at - backlog[0].at > paced_s / 2
     with closing(sqlite3.connect(tmp_path / "collector" / "state.sqlite")) as state:
         kinds = {kind for (kind,) in state.execute("SELECT kind FROM events WHERE node = ?", [node.name])}
     assert {EventKind.XID, EventKind.SPOOL_DROPPED} <= kinds
