@@ -1,4 +1,4 @@
-# The words are the commands: setup demo test faults check bench
+# The words are the commands: setup demo test faults check audit bench
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 6
 
-.PHONY: setup demo test faults check lint types imports bench lock proto clean
+.PHONY: setup demo test faults check lint types imports audit bench lock proto clean
 
 setup: $(STAMP)
 
@@ -39,6 +39,10 @@ types: setup
 
 imports: setup
 	$(BIN)/lint-imports
+
+# Known vulnerabilities of all that is locked. It asks a public database, so it is no part of the tests, which are offline.
+audit: setup
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements/dev.lock
 
 bench: setup
 	$(BIN)/python -m bench
