@@ -12,7 +12,7 @@
  *                                      processes=123:4096 7:1         process id and bytes
  *                                      error_codes=40f84e00 80e01801  hexadecimal
  */
-#include "scenario.h"
+#include "calls.h"
 
 /* ---- Answers ---- */
 

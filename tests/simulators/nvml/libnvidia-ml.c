@@ -21,7 +21,7 @@
  *                                                                     compute instance; more follow under a running process
  *   system.0=1 23                                                    an event of the system: type, number of the device
  */
-#include "scenario.h"
+#include "calls.h"
 
 /* ---- Answers ---- */
 

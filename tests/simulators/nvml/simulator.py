@@ -1,7 +1,5 @@
 """Drives the simulated libnvidia-ml.so.1: builds it, changes its scenario under running processes, counts calls."""
 
-import os
-import struct
 import subprocess
 import time
 from collections.abc import Sequence
@@ -11,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.simulators.nvml.scenario import Device, Event, Scenario, render
+from tests.simulators.played import Played
 
 LIBRARY = "libnvidia-ml.so.1"
 _SOURCE = Path(__file__).with_name("libnvidia-ml.c")
-_TALLY = struct.Struct("56sQ")  # struct tally of scenario.h
 
 
 def build(folder: Path, without: Sequence[str] = ()) -> Path:
@@ -37,28 +35,11 @@ def build(folder: Path, without: Sequence[str] = ()) -> Path:
     return folder
 
 
-class Simulator:
-    """One node's simulated library: the environment under which processes find it, and what it answers."""
-
+class Simulator(Played[Scenario]):
     def __init__(self, library_folder: Path, scenario_path: Path) -> None:
-        self._path = scenario_path
-        self._calls_path = Path(f"{scenario_path}.calls")
+        super().__init__(library_folder, scenario_path, "FALLOW_NVML_SCENARIO", Scenario(), render)
         self.energy_log = Path(f"{scenario_path}.energy")
         """Each value of the energy counters that was given out, once `note_energy` was called: "UUID MILLIJOULES"."""
-        self.environment = {
-            "LD_LIBRARY_PATH": str(library_folder),
-            "FALLOW_NVML_SCENARIO": str(scenario_path),
-        }
-        self.scenario = Scenario()
-
-    def play(self, scenario: Scenario) -> None:
-        """Answer by this scenario from the next call on. Replaced by rename, so no process reads half of it."""
-        new = self._path.with_suffix(".new")
-        new.write_text(render(scenario))
-        now = time.time_ns()
-        os.utime(new, ns=(now, now))  # the kernel's own stamps are too coarse to tell two quick changes apart
-        new.rename(self._path)
-        self.scenario = scenario
 
     def change(self, index: int, **changes: Any) -> None:
         """Change fields of one device. Energy that it used until now stays used."""
@@ -73,16 +54,6 @@ class Simulator:
     def note_energy(self) -> None:
         """Processes that are started from now on note the energy that they are told, and are told no value twice."""
         self.environment["FALLOW_NVML_ENERGY_LOG"] = str(self.energy_log)
-
-    def calls(self) -> dict[str, int]:
-        """Calls by function of all processes since the scenario's path was first used."""
-        if not self._calls_path.exists():
-            return {}
-        return {
-            name.rstrip(b"\0").decode(): calls
-            for name, calls in _TALLY.iter_unpack(self._calls_path.read_bytes())
-            if calls
-        }
 
 
 def _settled(device: Device, now: float) -> Device:

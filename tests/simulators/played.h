@@ -1,9 +1,10 @@
-/* The scenario of the simulated library, and what every call goes through: counted, faulted, hung. */
+/* What every simulated library of a vendor does: it plays a scenario, which is read again whenever it was replaced, and
+ * counts, faults and hangs its calls. Whoever includes this names the variable with the scenario's path as SCENARIO.
+ */
 #pragma once
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <math.h>
-#include <nvml.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,11 +15,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DEVICES = 64, INSTANCES = 64, PER_BOARD = 7, PAIRS = 512, FUNCTIONS = 128 };
+enum { DEVICES = 64, INSTANCES = 64, PAIRS = 512, FUNCTIONS = 128 };
 
 struct pair { char *key, *value; };
 struct section { struct pair pairs[PAIRS]; int count; };
-struct nvmlDevice_st { char uuid[NVML_DEVICE_UUID_V2_BUFFER_SIZE]; unsigned long long energy; };
 struct tally { char function[56]; unsigned long long calls; };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -26,7 +26,6 @@ static struct stat seen;
 static char *text;
 static struct section library, devices[DEVICES], instances[INSTANCES];
 static int device_count, instance_count, initialisations;
-static struct nvmlDevice_st handles[DEVICES];
 static struct tally *tallies;
 
 /* ---- The scenario ---- */
@@ -60,7 +59,7 @@ static void parse(char *cursor)
 
 static void reload(void)
 {
-    const char *path = getenv("FALLOW_NVML_SCENARIO");
+    const char *path = getenv(SCENARIO);
     struct stat found;
     if (!path || stat(path, &found) != 0
         || (found.st_ino == seen.st_ino && found.st_mtim.tv_sec == seen.st_mtim.tv_sec
@@ -82,7 +81,7 @@ static void count(int slot, const char *function)
 {
     if (!tallies) {
         char path[4096];
-        snprintf(path, sizeof path, "%s.calls", getenv("FALLOW_NVML_SCENARIO") ?: "/dev/null");
+        snprintf(path, sizeof path, "%s.calls", getenv(SCENARIO) ?: "/dev/null");
         int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (file < 0 || ftruncate(file, FUNCTIONS * sizeof *tallies) != 0)
             return;
@@ -103,7 +102,7 @@ static double monotonic(void)
     return now.tv_sec + now.tv_nsec / 1e9;
 }
 
-static const char *fault_of(const struct section *section, const char *function)
+static const char *fault_in(const struct section *section, const char *function)
 {
     char key[128];
     snprintf(key, sizeof key, "fault.%s", function);
@@ -111,51 +110,22 @@ static const char *fault_of(const struct section *section, const char *function)
     return fault ? fault : get(section, "fault.*");
 }
 
-static struct section *named(struct section *sections, int size, const char *uuid)
+/* The library's own, or else that of the section, if the call is about one. */
+static const char *fault_of(const struct section *section, const char *function)
 {
-    for (int i = 0; i < size; i++) {
-        const char *found = get(&sections[i], "uuid");
-        if (found && strcmp(found, uuid) == 0)
-            return &sections[i];
-    }
-    return NULL;
+    const char *fault = fault_in(&library, function);
+    return fault || !section ? fault : fault_in(section, function);
 }
 
-static struct section *find(nvmlDevice_t handle)
+/* Whether a call since then still hangs by this fault; then it has waited a little without the lock. */
+static bool hung(const char *fault, double since)
 {
-    struct section *board = named(devices, device_count, handle->uuid);
-    return board ? board : named(instances, instance_count, handle->uuid);
-}
-
-/* Returns with the lock held, which leave() lets go of; a hang is waited out without it. */
-static nvmlReturn_t enter(int slot, const char *function, nvmlDevice_t handle, struct section **section)
-{
-    double since = monotonic();
+    if (monotonic() - since >= (fault[4] ? atof(fault + 4) : INFINITY))
+        return false;
+    pthread_mutex_unlock(&lock);
+    nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
     pthread_mutex_lock(&lock);
-    count(slot, function);
-    for (;; pthread_mutex_lock(&lock)) {
-        reload();
-        *section = handle ? find(handle) : &library;
-        const char *fault = fault_of(&library, function);
-        if (!fault && handle && *section)
-            fault = fault_of(*section, function);
-        if (fault && strncmp(fault, "hang", 4) == 0) {
-            double seconds = fault[4] ? atof(fault + 4) : INFINITY;
-            if (monotonic() - since < seconds) {
-                pthread_mutex_unlock(&lock);
-                nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
-                continue;
-            }
-        } else if (fault)
-            return (nvmlReturn_t)atoi(fault);
-        if (!text)
-            return NVML_ERROR_DRIVER_NOT_LOADED;
-        if (!initialisations && strncmp(function, "nvmlInit", 8) != 0)
-            return NVML_ERROR_UNINITIALIZED;
-        if (!*section) /* nvml.h: the handle of an instance that was destroyed is invalid */
-            return strncmp(handle->uuid, "MIG-", 4) == 0 ? NVML_ERROR_INVALID_ARGUMENT : NVML_ERROR_GPU_IS_LOST;
-        return NVML_SUCCESS;
-    }
+    return true;
 }
 
 static void leave(struct section **section)
@@ -163,9 +133,3 @@ static void leave(struct section **section)
     (void)section;
     pthread_mutex_unlock(&lock);
 }
-
-#define ENTER(handle)                                                                                      \
-    struct section *section __attribute__((cleanup(leave))) = NULL;                                        \
-    nvmlReturn_t entered = enter(__COUNTER__, __func__, handle, &section);                                 \
-    if (entered != NVML_SUCCESS)                                                                           \
-        return entered
