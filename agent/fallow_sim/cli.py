@@ -17,7 +17,8 @@ from fallow_sim.profiles import PROFILES, assign
 from fallow_sim.progress import Progress
 from fallow_sim.recording import RecordingError
 from fallow_sim.replay import Replay, beats, replay_reports
-from fallow_sim.run import Target, Tls, TlsError, play
+from fallow_sim.run import Target, play
+from fallow_sim.tls import Tls, TlsError
 
 
 class UsageError(Exception):
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _simulate(options: argparse.Namespace) -> int:
     try:
+        from fallow_sim.acked import write_acked
         from fallow_sim.rhythm import cohorts, of_fleet
         from fallow_sim.truth import write_truth
     except ModuleNotFoundError as error:
@@ -53,6 +55,8 @@ def _simulate(options: argparse.Namespace) -> int:
     failed = _play(ticks, nodes, start, options)
     if options.truth is not None:
         write_truth(options.truth, fleet, start, time.time())
+    if options.acked is not None:
+        write_acked(options.acked, fleet)
     return failed
 
 
@@ -69,7 +73,8 @@ def _replay(options: argparse.Namespace) -> int:
 
 def _play(ticks: Iterator[Beat], nodes: list[Node], start: float, options: argparse.Namespace) -> int:
     progress = Progress()
-    target = Target(options.collector, _tls(options), options.streams_per_channel)
+    tls = _tls(options)
+    target = Target(options.collector, tls, 1 if tls and tls.nodes else options.streams_per_channel)
 
     def say(line: str) -> None:
         if not options.quiet:
@@ -89,12 +94,14 @@ def _play(ticks: Iterator[Beat], nodes: list[Node], start: float, options: argpa
 
 def _tls(options: argparse.Namespace) -> Tls | None:
     if options.tls_ca is None:
-        if options.tls_cert or options.tls_key:
-            raise UsageError("--tls-cert and --tls-key need --tls-ca: whose collector is to be trusted?")
+        if options.tls_cert or options.tls_key or options.tls_nodes:
+            raise UsageError("--tls-cert, --tls-key and --tls-nodes need --tls-ca: whose collector is to be trusted?")
         return None
     if (options.tls_cert is None) != (options.tls_key is None):
         raise UsageError("--tls-cert and --tls-key go together")
-    return Tls(options.tls_ca, options.tls_cert, options.tls_key)
+    if options.tls_nodes and options.tls_cert:
+        raise UsageError("--tls-cert is of all nodes, --tls-nodes of each its own: which is meant?")
+    return Tls(options.tls_ca, options.tls_cert, options.tls_key, options.tls_nodes)
 
 
 def _vendors(text: str) -> dict[str, int]:
@@ -119,6 +126,7 @@ def _fleet_parser() -> argparse.ArgumentParser:
     parser.add_argument("--vendors", default="nvidia", help="with weights, e.g. nvidia=8,ascend=1,metax=1")
     parser.add_argument("--duration", type=_positive, metavar="S", help="default: until interrupted")
     parser.add_argument("--truth", type=Path, metavar="FILE", help="write at the end when each device really was free")
+    parser.add_argument("--acked", type=Path, metavar="FILE", help="write at the end what was said to be stored")
     parser.add_argument(
         "--streams-per-channel", type=_whole, default=100, metavar="N",
         help="nodes that share a connection; a collector allows 128",
@@ -145,6 +153,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="speak TLS, and whose collectors to trust")
     parser.add_argument("--tls-cert", type=Path, metavar="FILE")
     parser.add_argument("--tls-key", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--tls-nodes", type=Path, metavar="FOLDER",
+        help="instead of both: NODE.pem of each node, key and certificate, and a connection for each",
+    )
     parser.add_argument("--json", action="store_true", help="a summary on standard output at the end")
     parser.add_argument("--quiet", action="store_true", help="no line a second on standard error")
     parser.add_argument("--version", action="version", version=f"fallow-sim {version('fallow')}")

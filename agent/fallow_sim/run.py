@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 import grpc.aio
@@ -15,6 +14,7 @@ from fallow_proto.v1.telemetry_pb2_grpc import TelemetryStub
 from fallow_sim.beat import Beat
 from fallow_sim.node import Node
 from fallow_sim.progress import Progress
+from fallow_sim.tls import Tls
 from fallow_sim.uplink import Uplink
 
 CONNECTS_PER_S = 1000  # at the start; 2.3 ms of two cores for each stream with mTLS, a third without
@@ -30,16 +30,6 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 5_000),
     ("grpc.enable_retries", 0),
 )
-
-
-class TlsError(Exception):
-    """A certificate or key cannot be used; the message says which file."""
-
-
-class Tls(NamedTuple):
-    ca: Path
-    cert: Path | None
-    key: Path | None
 
 
 class Target(NamedTuple):
@@ -66,7 +56,7 @@ async def play(
     `say` gets a line a second. Raises TlsError.
     """
     jitter = random.Random(seed)
-    channels = _channels(target, len(nodes))
+    channels = _channels(target, nodes)
     uplinks = [
         Uplink(node, TelemetryStub(channels[number // target.streams_per_channel]), progress, jitter)
         for number, node in enumerate(nodes)
@@ -120,20 +110,13 @@ async def _say_every_second(progress: Progress, say: Callable[[str], None]) -> N
         say(progress.line())
 
 
-def _channels(target: Target, nodes: int) -> list[grpc.aio.Channel]:
-    count = max(1, -(-nodes // target.streams_per_channel))
+def _channels(target: Target, nodes: Sequence[Node]) -> list[grpc.aio.Channel]:
+    return [_channel(target, node) for node in nodes[:: target.streams_per_channel]]
+
+
+def _channel(target: Target, node: Node) -> grpc.aio.Channel:
+    """node: the first of those that share it."""
     if target.tls is None:
-        return [grpc.aio.insecure_channel(target.address, options=_OPTIONS) for _ in range(count)]
-    credentials = _credentials(target.tls)
-    return [grpc.aio.secure_channel(target.address, credentials, options=_OPTIONS) for _ in range(count)]
-
-
-def _credentials(tls: Tls) -> grpc.ChannelCredentials:
-    try:
-        return grpc.ssl_channel_credentials(
-            tls.ca.read_bytes(),
-            tls.key.read_bytes() if tls.key else None,
-            tls.cert.read_bytes() if tls.cert else None,
-        )
-    except OSError as error:
-        raise TlsError(f"{error.filename}: cannot be read: {error.strerror}") from error
+        return grpc.aio.insecure_channel(target.address, options=_OPTIONS)
+    credentials = target.tls.credentials(node.source.hello().node)
+    return grpc.aio.secure_channel(target.address, credentials, options=_OPTIONS)

@@ -22,6 +22,7 @@ class Server(TelemetryServicer):
         self.stored: dict[str, RangeSet] = {}
         self.order: list[pb.ToAgent] = []  # to say to the next report's sender
         self.fenced: list[pb.Fenced] = []
+        self.shown: dict[str, bytes] = {}  # node -> the certificate that its connection showed, PEM
 
     async def Stream(self, request_iterator, context):  # type: ignore[no-untyped-def]
         epoch = ""
@@ -29,6 +30,7 @@ class Server(TelemetryServicer):
             match message.WhichOneof("kind"):
                 case "hello":
                     self.hellos.append(message.hello)
+                    self.shown[message.hello.node] = b"".join(context.auth_context().get("x509_pem_cert", ()))
                     epoch = message.hello.epoch
                     yield pb.ToAgent(welcome=pb.Welcome(
                         wire=1, evidence_s=2.0, judged_epoch=epoch, judged_seq=self.judged.get(epoch, 0),
@@ -56,11 +58,17 @@ class Server(TelemetryServicer):
 
 
 @asynccontextmanager
-async def serving(server: Server, port: int = 0) -> AsyncIterator[int]:
+async def serving(
+    server: Server, port: int = 0, credentials: grpc.ServerCredentials | None = None
+) -> AsyncIterator[int]:
     """Serve on a port of loopback, 0 for a free one; yields it. Leaving cuts every stream."""
     grpc_server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     add_TelemetryServicer_to_server(server, grpc_server)
-    bound = grpc_server.add_insecure_port(f"127.0.0.1:{port}")
+    address = f"127.0.0.1:{port}"
+    if credentials is None:
+        bound = grpc_server.add_insecure_port(address)
+    else:
+        bound = grpc_server.add_secure_port(address, credentials)
     await grpc_server.start()
     try:
         yield bound

@@ -28,6 +28,7 @@ def test_a_bounded_run_ends_with_everything_acknowledged_a_summary_and_the_truth
             return server, *await command(
                 "--collector", f"127.0.0.1:{port}", "--nodes", "3", "--devices", "2", "--interval", "0.2",
                 "--duration", "2", "--json", "--truth", str(tmp_path / "truth.jsonl"), "--vendors", "nvidia,mthreads",
+                "--acked", str(tmp_path / "acked.jsonl"),
             )
 
     server, code, out, err = asyncio.run(scenario())
@@ -43,6 +44,11 @@ def test_a_bounded_run_ends_with_everything_acknowledged_a_summary_and_the_truth
         free = json.loads(line)
         assert free["uuid"] in uuids
         assert free["free_from"] < free["free_to"]
+    told = [json.loads(line) for line in (tmp_path / "acked.jsonl").read_text().splitlines()]
+    assert {uuid for node in told for uuid in node["devices"]} == uuids
+    assert [(node["made"], node["acked"]) for node in told] == [(10, [[1, 10]])] * 3
+    sent = {report.time_ms for batch in server.batches for report in batch.reports}
+    assert {round((node["first"] + n * node["interval_s"]) * 1000) for node in told for n in range(10)} == sent
 
 
 def test_a_recording_is_replayed_faster_than_it_was_made(tmp_path: Path) -> None:
@@ -71,7 +77,9 @@ def test_a_recording_is_replayed_faster_than_it_was_made(tmp_path: Path) -> None
         (["--vendors", "acme"], "expected vendor=weight, the vendor one of nvidia"),
         (["--vendors", "nvidia=0"], "expected vendor=weight"),
         (["--tls-cert", "a.pem"], "need --tls-ca"),
+        (["--tls-nodes", "nodes"], "need --tls-ca"),
         (["--tls-ca", "ca.pem", "--tls-cert", "a.pem"], "go together"),
+        (["--tls-ca", "ca.pem", "--tls-cert", "a", "--tls-key", "a", "--tls-nodes", "nodes"], "which is meant"),
         (["--tls-ca", "/nonexistent/ca.pem", "--nodes", "1"], "/nonexistent/ca.pem: cannot be read"),
         (["replay", "/nonexistent.csv"], "/nonexistent.csv: cannot be read"),
     ],
