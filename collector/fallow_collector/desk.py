@@ -112,13 +112,14 @@ class Desk:
         claimant = Claimant(caller, wanted.holder)
         while True:
             now = self._advance()
-            lease = self._ledger.repeated(claimant, wanted)
+            async with self._told_for_good():
+                lease = self._ledger.repeated(claimant, wanted)
             if lease is None or lease.lease_id not in self._giving:
                 break
             await self._giving[lease.lease_id].wait()  # it is not theirs if the disk does not take it
         if lease is not None:
             await self._keep(lease)
-            return self._answer(lease)
+            return await self._answer(lease)
         self._ledger.ttl_s(wanted)
         self._around.flush(now)
         devices = [held(self._fleet, row) for row in self._choose(wanted, sites, now)]
@@ -137,7 +138,7 @@ class Desk:
             lease, decision = self._ledger.renew(lease_id, caller, claim, now)
         await self._done(self._perform(decision, now))
         self._send(decision.orders)
-        return self._answer(lease)
+        return await self._answer(lease)
 
     async def release(self, lease_id: str, claim: Claim, caller: str) -> dispatch.Lease:
         now = self._advance()
@@ -219,7 +220,8 @@ class Desk:
         """A node's inventory, which the fleet has taken over already, and the tokens that it keeps. now: monotonic."""
         self._take_up_new(now)  # before any reading of its devices is judged
         decision = self._ledger.hello(
-            hello.node, [device.uuid for device in hello.devices], hello.fences, now, self._around.wall()
+            hello.node, [device.uuid for device in hello.devices if self._fleet.has(hello.node, device.uuid)],
+            hello.fences, now, self._around.wall(),
         )
         self._perform(decision, now)
         self._send(order for order in decision.orders if order.fence.held)
@@ -291,14 +293,15 @@ class Desk:
             kept.set()
         if lease.state is State.LEASED:
             await self._fence(lease, decision.orders)
-        return self._answer(lease)
+        return await self._answer(lease)
 
-    def _answer(self, lease: Lease) -> dispatch.Lease:
+    async def _answer(self, lease: Lease) -> dispatch.Lease:
         """As it is now, after whatever was waited for. Raises Faulted when its holder has lost it meanwhile."""
         self._advance()
         current = self._ledger.current(lease)
-        if current.state not in (State.RESERVED, State.LEASED):
-            raise over(current)
+        async with self._told_for_good():
+            if current.state not in (State.RESERVED, State.LEASED):
+                raise over(current)
         return self._shown(current)
 
     async def _fence(self, lease: Lease, orders: Sequence[Order]) -> None:

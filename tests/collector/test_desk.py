@@ -400,6 +400,48 @@ async def test_who_is_told_that_a_lease_has_ended_is_told_when_the_disk_has_it(s
 
 
 @scenario
+async def test_who_asks_again_for_what_has_ended_is_told_when_the_disk_has_it(site: Site) -> None:
+    wanted = named("g0", ttl_s=5.0, key="k")
+    await site.desk.reserve(wanted, "")
+    disk_goes_on = threading.Event()
+    site.desk._commits._thread.submit(disk_goes_on.wait)
+    site.stays(6)
+    told = asyncio.create_task(refused(Fault.LEASE_ENDED, site.desk.reserve(wanted, "")))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not told.done()
+    disk_goes_on.set()
+    await told
+    assert [row.state for row in site.file.load()[0]] == ["ended"]
+
+
+@scenario
+async def test_who_loses_a_lease_while_its_renewal_goes_to_disk_is_told_when_the_disk_has_the_end(site: Site) -> None:
+    lease = await site.desk.reserve(named("g0", ttl_s=5.0), "")
+    renewal_goes, renewal_is_there, end_goes = threading.Event(), threading.Event(), threading.Event()
+
+    def end_waits() -> None:
+        renewal_is_there.set()
+        end_goes.wait()
+
+    disk = site.desk._commits._thread
+    disk.submit(renewal_goes.wait)
+    told = asyncio.create_task(refused(Fault.LEASE_ENDED, site.desk.renew(lease.lease_id, claim(lease), "")))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    disk.submit(end_waits)
+    site.stays(6)
+    renewal_goes.set()
+    assert await asyncio.to_thread(renewal_is_there.wait, 60.0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not told.done()
+    end_goes.set()
+    await told
+    assert [row.state for row in site.file.load()[0]] == ["ended"]
+
+
+@scenario
 async def test_a_disk_that_is_full_is_said_and_the_device_is_not_free(site: Site) -> None:
     held = await site.desk.reserve(named("g1", hold=True), "")
     disk = site.file._connection
