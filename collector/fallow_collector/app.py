@@ -143,7 +143,7 @@ class Collector:
         self._state = await asyncio.to_thread(State, Path(self._settings.state.dir))
         self._stops.append(("state file", self._close_state))
         keeper = Keeper(self._state, self._fleet, self._engine)
-        keeper.restore()
+        keeper.restore(time.monotonic())
         self._health = Board(rules, self._fleet, self._state, self._journal.note, round(time.time() * 1000))
         self._own.health = self._health
         self._cordons = Cordons(

@@ -34,10 +34,10 @@ class Keeper:
         self._engine = engine
         self._kept = engine.state[:0].copy()
 
-    def restore(self) -> int:
-        """Take up what an earlier run kept; returns how many devices. Raises StateError."""
+    def restore(self, now: float) -> int:
+        """Take up what an earlier run kept; returns how many devices. now: monotonic seconds. Raises StateError."""
         baselines = {row.uuid: row for row in self._state.load_baselines()}
-        self._fleet.restore(seen_of(row) for row in self._state.load_seen())
+        self._fleet.restore((seen_of(row) for row in self._state.load_seen()), now)
         for row, identity in enumerate(self._fleet.identities):
             baseline = baselines.get(identity.uuid)
             if baseline is not None and baseline.key == identity.judged_under:

@@ -77,6 +77,10 @@ class Own:
             "fallow_fleet_absurd_values_total", "counter", "Values that no device can mean, judged as unknown.", {},
             self._fleet.absurd_values,
         )
+        yield Measure(
+            "fallow_fleet_contested_devices", "gauge", "Devices that a node names and another one has and keeps.", {},
+            sum(1 for _ in self._fleet.claims()),
+        )
         yield Measure("fallow_events_kept_total", "counter", "Events kept.", {}, pipeline.events_kept)
         yield Measure(
             "fallow_events_own_dropped_total", "counter",

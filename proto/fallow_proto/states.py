@@ -110,5 +110,6 @@ class EventKind(StrEnum):
     FENCE_REFUSED = "fence_refused"  # the node has a higher token than the collector
     FOREIGN_PROCESS = "foreign_process"  # on a device that a job has, and neither of its user nor in its control group
     QUARANTINED = "quarantined"  # several leases on the node failed at once
+    DEVICE_CONTESTED = "device_contested"  # the node names devices that another one has
     NODE_REBOOTED = "node_rebooted"  # its boot id is another one
     RULES_DOUBTED = "rules_doubted"  # they would fail too much of the fleet at once, and are not followed

@@ -21,7 +21,7 @@ class Run:
         self.engine = Engine(IdleSettings())
         self.fleet = Fleet(self.engine, WITNESSES)
         self.keeper = Keeper(self.state, self.fleet, self.engine)
-        self.restored = self.keeper.restore()
+        self.restored = self.keeper.restore(0.0)
 
     def learn(self, uuid: str, floor_watts: float, clean_s: float = 700.0) -> None:
         row = self.row(uuid)

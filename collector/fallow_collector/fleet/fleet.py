@@ -76,6 +76,8 @@ class Fleet(Roster):
             for number in depth:
                 self.last_ms[self.nodes[number].rows] = -1
             raise
+        if self._claimants and arrivals:
+            self.hand_over(max(arrival.receipt for arrival in arrivals))
 
     def _admit(self, arrival: Arrival) -> bool | None:
         """Whether the report follows on the node's last without a gap; None: not to be judged at all."""
@@ -83,7 +85,7 @@ class Fleet(Roster):
         if arrival.epoch != node.epoch or arrival.seq <= node.judged_seq or arrival.time_ms <= node.judged_ms:
             return None
         follows = arrival.previous == node.judged_seq and node.judged_seq > 0
-        node.judged_seq, node.judged_ms = arrival.seq, arrival.time_ms
+        node.judged_seq, node.judged_ms, node.heard_at = arrival.seq, arrival.time_ms, arrival.receipt
         offset = arrival.receipt - arrival.time_ms / 1000
         if node.offset is not None:
             offset = min(offset, node.offset + CLOCK_DRIFT * (arrival.receipt - node.offset_at))

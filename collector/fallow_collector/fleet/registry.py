@@ -1,6 +1,7 @@
 """Who is in the fleet: devices and nodes by name, and what they said of themselves."""
 
 from dataclasses import dataclass, field
+from math import inf
 
 import msgspec
 
@@ -83,6 +84,8 @@ class Node:
     judged_seq: int = 0
     judged_ms: int = 0
     rows: list[int] = field(default_factory=list)  # of its last Hello
+    claims: list[Identity] = field(default_factory=list)  # of its last Hello, and another node has them
+    heard_at: float = -inf  # its last Hello or report, monotonic seconds
     # The least of (receipt − stamp) in this epoch: what a report without delay shows. Seconds.
     offset: float | None = None
     offset_at: float = 0.0

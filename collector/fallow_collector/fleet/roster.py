@@ -1,15 +1,15 @@
 """Who is in the fleet: nodes, devices, their rows in the arrays, and what operators declared."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from msgspec import structs
 from numpy.typing import NDArray
 
+from fallow_collector.fleet.arrays import ARRAYS
 from fallow_collector.fleet.registry import Identity, Node, ReaderState, Seen, identity_of
 from fallow_collector.series import Series
-from fallow_proto.metrics import NAMES
 from fallow_proto.v1 import telemetry_pb2 as pb
 
 NOBODY = np.int32(-1)
@@ -26,6 +26,14 @@ class GroupKey(NamedTuple):
     partition_profile: str
 
 
+class Claim(NamedTuple):
+    """node names the device, and owner has it; both by name."""
+
+    node: str
+    uuid: str
+    owner: str
+
+
 class Registrar(Protocol):
     """Whoever keeps something of each row, and has to hear of new and changed ones."""
 
@@ -37,6 +45,9 @@ class Registrar(Protocol):
     ) -> None: ...
 
     def forget(self, row: int) -> None: ...
+
+    def lost_s(self, interval_s: float) -> float:
+        """After so long a silence a node that reads at this interval is lost."""
 
 
 class Roster:
@@ -71,6 +82,7 @@ class Roster:
         self.unusable_readers = 0  # of all nodes, failed or stuck: they may hide devices
         self.changed: set[int] = set()  # rows whose Seen differs from what was last kept
         self.greeted: set[int] = set()  # nodes that said Hello since their ledgers were matched with their devices
+        self._claimants: set[int] = set()  # nodes with claims
         self._allocate(0)
 
     @property
@@ -141,14 +153,16 @@ class Roster:
         self.who_revision += node.rack != hello.rack
         node.site, node.rack, node.agent_version = hello.site, hello.rack, hello.agent_version
         node.interval_s = hello.interval_s
-        node.connected = True
+        node.connected, node.heard_at = True, receipt
         self.unusable_readers -= node.unusable_readers
         node.readers = [ReaderState(r.name, r.state, r.since_ms, r.message) for r in hello.readers]
         self.unusable_readers += node.unusable_readers
         node.spool_pending = sum(r.hi - r.lo + 1 for e in hello.spooled for r in e.ranges)
         node.spool_dropped = hello.spool_dropped if hello.HasField("spool_dropped") else None
         gone = set(node.rows)
-        node.rows = [self._place(node, self._known(node, identity_of(device))) for device in hello.devices]
+        node.rows, node.claims = [], []
+        for device in hello.devices:
+            self._claim(node, self._known(node, identity_of(device)), receipt)
         read = {self.identities[row].pci_bus_id for row in node.rows if not self.unread[row]}
         for row in gone.difference(node.rows):
             if self.owner[row] == node.number:
@@ -156,15 +170,43 @@ class Roster:
                 self._note_change(row)
                 if self.unread[row] and self.identities[row].pci_bus_id in read:
                     self.retire(row)  # it is a device with a name now
-        for row in node.rows:
-            self.parent[row] = self._row.get(self.identities[row].parent, NOBODY)
+        self._find_parents(node)
         self.greeted.add(node.number)
+        self.hand_over(receipt)
 
     def gone(self, node: str, receipt: float) -> None:
         """Its stream ended; silence, not this, makes its devices stale."""
         known = self.node(node)
         if known is not None:
             known.connected = False
+            known.claims = []
+            self._claimants.discard(known.number)
+
+    def hand_over(self, now: float) -> None:
+        """Devices that their node no longer names, or whose node is lost, go to whoever else names them. now: monotonic
+        seconds."""
+        for number in sorted(self._claimants):
+            node = self.nodes[number]
+            claims, node.claims = node.claims, []
+            for identity in claims:
+                self._claim(node, identity, now)
+            if len(node.claims) < len(claims):
+                self._find_parents(node)
+                self.greeted.add(number)
+        self._claimants = {number for number in self._claimants if self.nodes[number].claims}
+
+    def claims(self) -> Iterator[Claim]:
+        """Devices that one connected node names and another one has."""
+        for number in sorted(self._claimants):
+            for identity in self.nodes[number].claims:
+                row = self._row.get(identity.uuid)
+                if row is not None and (owner := self.nodes[self.owner[row]]).connected:
+                    yield Claim(self.nodes[number].name, identity.uuid, owner.name)
+
+    def has(self, node: str, uuid: str) -> bool:
+        """Whether the device is the node's own."""
+        row = self._row.get(uuid)
+        return row is not None and self.nodes[self.owner[row]].name == node
 
     def declare(self, uuid: str, node: str, site: str, vendor: str, model: str, device_class: str) -> bool:
         """An operator says that the device is there. False: that was said before."""
@@ -198,12 +240,15 @@ class Roster:
             self.declared_class.get(row, ""),
         )
 
-    def restore(self, devices: Iterable[Seen]) -> None:
-        """Take up devices of an earlier run; until their node says Hello, all that is known is that they were there."""
+    def restore(self, devices: Iterable[Seen], now: float) -> None:
+        """Take up devices of an earlier run; until their node says Hello, all that is known is that they were there.
+
+        now: monotonic seconds; nobody else gets them before their node had the time to come back.
+        """
         for device in devices:
             row = self._add(device.identity)
             node = self.nodes[self.node_number(device.node)]
-            node.site = node.site or device.site
+            node.site, node.heard_at = node.site or device.site, now
             self.owner[row] = node.number
             self.present[row] = device.present
             self.declared[row] = device.declared
@@ -212,10 +257,32 @@ class Roster:
             if device.present:
                 node.rows.append(row)
             self._regroup(row)
-        for row in range(self.count):
-            self.parent[row] = self._row.get(self.identities[row].parent, NOBODY)
+        for node in self.nodes:
+            self._find_parents(node)
 
     # --- rows ---
+
+    def _claim(self, node: Node, identity: Identity, now: float) -> None:
+        """A device that a node names is its own, unless another node that is not lost has it: then it is claimed."""
+        row = self._row.get(identity.uuid)
+        owner = self.nodes[self.owner[row]] if row is not None and self.present[row] else node
+        if owner is not node and row is not None:
+            if now - owner.heard_at <= self._registrar.lost_s(owner.interval_s):
+                node.claims.append(identity)
+                self._claimants.add(node.number)
+                return
+            owner.rows.remove(row)
+            self.greeted.add(owner.number)
+            if owner.connected:  # it may be back without another Hello, and think that the device is still its own
+                owner.claims.append(self.identities[row])
+                self._claimants.add(owner.number)
+        node.rows.append(self._place(node, identity))
+
+    def _find_parents(self, node: Node) -> None:
+        """Among the node's own devices: else it could have another's counted as cut into partitions."""
+        for row in node.rows:
+            parent = self._row.get(self.identities[row].parent, NOBODY)
+            self.parent[row] = parent if parent != NOBODY and self.owner[parent] == node.number else NOBODY
 
     def _place(self, node: Node, identity: Identity) -> int:
         row = self._row.get(identity.uuid)
@@ -321,27 +388,3 @@ class Roster:
     imported: NDArray[np.uint8]
     ledger: NDArray[np.int16]
     allocated_at: NDArray[np.float64]
-
-
-ARRAYS: tuple[tuple[str, str, int, float], ...] = (
-    ("alive", "?", 0, False),
-    ("present", "?", 0, False),
-    ("declared", "?", 0, False),
-    ("host", "?", 0, False),
-    ("unread", "?", 0, False),
-    ("owner", "i4", 0, -1),
-    ("parent", "i4", 0, -1),
-    ("group", "i4", 0, 0),
-    ("values", "f8", len(NAMES), np.nan),
-    ("good_until_ms", "i8", len(NAMES), -1),
-    ("last_ms", "i8", 0, -1),
-    ("interval_s", "f8", 0, 1.0),
-    ("seen_at", "f8", 0, -np.inf),
-    ("allocation", "u1", 0, 0),
-    ("service", "u1", 0, 0),
-    ("verdict", "u1", 0, 0),
-    ("foreign", "?", 0, False),
-    ("imported", "u1", 0, 0),
-    ("ledger", "i2", 0, 0),
-    ("allocated_at", "f8", 0, -np.inf),
-)

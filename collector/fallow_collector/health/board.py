@@ -14,6 +14,7 @@ from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.health.boots import Boots
 from fallow_collector.health.breaker import doubted
 from fallow_collector.health.conditions import SEVERITIES, Conditions, Facts, Held, Holding
+from fallow_collector.health.contests import Contests
 from fallow_collector.health.history import Cure
 from fallow_collector.health.incident import Incident
 from fallow_collector.health.kept import ROWS_AT_ONCE, Kept, Place
@@ -35,6 +36,7 @@ KINDS = (
     EventKind.XID, EventKind.SXID, EventKind.DEVICE_FAULT, EventKind.KERNEL_MESSAGE, EventKind.DEVICE_VANISHED,
     EventKind.DEVICE_APPEARED, EventKind.READER_STUCK, EventKind.READER_RECOVERED, EventKind.DRIVER_LOADED,
     EventKind.NODE_REBOOTED, EventKind.PORT_DOWN, EventKind.PORT_UP, EventKind.OOM_KILL, EventKind.FILESYSTEM_READ_ONLY,
+    EventKind.DEVICE_CONTESTED,
 )
 """Events that say something of health."""
 
@@ -64,6 +66,7 @@ class Board:
         self._ward = Ward(rules.incidents, self._model_of)
         self._conditions = Conditions(rules.value)
         self._boots = Boots(state.load_boots())
+        self._contests = Contests()
         self._recovery = Recovery()
         self._power = Power()
         self._strange: list[ConditionRow] = []  # in the state, of devices or rules that there are not any more
@@ -98,6 +101,11 @@ class Board:
         for row, asked_ms in self._recovery.step(facts.values["recovery_action"], facts.time_ms):
             key = Key(self._node_of(row), self._fleet.identities[row].uuid)
             self._ward.cure(key, Cure("cleared", asked_ms, ""))
+        for node, message in self._contests.step(self._fleet.claims(), now):
+            self._note(EventKind.DEVICE_CONTESTED, node, "", message, "")
+            self._ward.take([EventRow(
+                node, "", f"contested-{now_ms}", 0, EventKind.DEVICE_CONTESTED, "", 1, now_ms, now_ms, message,
+            )])
         self._ward.tick(now_ms)
         self._conditions.step(facts, now_ms)
         worst, failed_ms = self._conditions.weigh(now_ms, count)
@@ -216,7 +224,7 @@ class Board:
         fleet = self._fleet
         if key.device:
             row = fleet.find(key.device)
-            if row is not None:
+            if row is not None and fleet.has(key.node, key.device):  # of others it has nothing to say
                 yield row
             return
         kind = one.rule.partition(" ")[0]

@@ -104,6 +104,8 @@ def _meaning(row: EventRow, model: str) -> Meaning | None:
             return Meaning(f"device fault {code}", Severity.DEGRADED, Action.NONE, Role.FAULT)
         case EventKind.DEVICE_VANISHED:
             return Meaning("device vanished", Severity.FAILED, Action.RESTART_NODE, Role.FAULT)
+        case EventKind.DEVICE_CONTESTED:
+            return Meaning("names devices that another node has", Severity.DEGRADED, Action.NONE, Role.FAULT)
         case EventKind.READER_STUCK:
             return Meaning("reader stuck in its driver", Severity.DEGRADED, Action.RESTART_NODE, Role.FAULT)
         case _:

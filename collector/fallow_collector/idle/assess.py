@@ -13,6 +13,9 @@ from fallow_proto.states import Allocation, Freshness, Health, Service
 LIVE, STALE, LOST, ABSENT = map(
     phase.FRESHNESSES.index, (Freshness.LIVE, Freshness.STALE, Freshness.LOST, Freshness.ABSENT)
 )
+LOST_INTERVALS = 10
+"""Of readings: however slowly a node reads, it is not lost between two of them."""
+
 UNKNOWN = phase.HEALTHS.index(Health.UNKNOWN)
 CORDONED = phase.SERVICES.index(Service.CORDONED)
 
@@ -74,7 +77,7 @@ def assess(
 ) -> Assessment:
     """stale_s, lost_s: for all n devices, or float64[n]; state: state.STATE[n]."""
     stale = np.maximum(stale_s, 3 * presence.interval_s)
-    lost = np.maximum(lost_s, 10 * presence.interval_s)
+    lost = np.maximum(lost_s, LOST_INTERVALS * presence.interval_s)
     freshness = np.select(
         [~presence.present, ~(presence.age_s <= lost), ~(presence.age_s <= stale)], [ABSENT, LOST, STALE], LIVE
     ).astype(np.uint8)

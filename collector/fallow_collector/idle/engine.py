@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fallow_collector.idle import baseline, phase
-from fallow_collector.idle.assess import Assessment, Presence, assess
+from fallow_collector.idle.assess import LOST_INTERVALS, Assessment, Presence, assess
 from fallow_collector.idle.judge import step
 from fallow_collector.idle.reasons import BIT as REASON
 from fallow_collector.idle.reasons import NONE
@@ -127,6 +127,10 @@ class Engine:
 
     def thresholds(self, row: int) -> Thresholds:
         return self._thresholds[int(self._number[row])]
+
+    def lost_s(self, interval_s: float) -> float:
+        """After so long a silence a node that reads at this interval is lost, whatever its models have of their own."""
+        return max(self.settings.lost_s, LOST_INTERVALS * interval_s)
 
     def overridden(self, row: int) -> frozenset[str]:
         """The thresholds that are set for the row's model alone."""

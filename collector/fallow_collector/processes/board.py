@@ -61,7 +61,7 @@ class Processes:
     def take(self, node: str, told: pb.Processes) -> None:
         """What a node's agent says of one of its devices; of others it has nothing to say."""
         row = self._fleet.find(told.device)
-        if row is not None and self._fleet.nodes[self._fleet.owner[row]].name == node:
+        if row is not None and self._fleet.has(node, told.device):
             self._told[row] = told
             self._dirty.add(row)
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fallow_collector.fleet.arrays import ARRAYS
 from fallow_collector.fleet.arrival import Arrival
 from fallow_collector.fleet.layouts import BoundBlock
-from fallow_collector.fleet.roster import ARRAYS
 from fallow_collector.idle import baseline
 from fallow_collector.idle.state import STATE
 from fallow_collector.replay import frames

@@ -10,10 +10,10 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from fallow_collector.answers.numbers import rfc3339
+from fallow_collector.fleet.arrays import ARRAYS
 from fallow_collector.fleet.arrival import Arrival, Values
 from fallow_collector.fleet.layouts import BoundBlock
 from fallow_collector.fleet.registry import Identity
-from fallow_collector.fleet.roster import ARRAYS
 from fallow_collector.idle import phase
 from fallow_collector.idle.reasons import names
 from fallow_collector.idle.state import STATE, WITNESSES

@@ -9,10 +9,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fallow_collector.fleet.arrays import ARRAYS
 from fallow_collector.fleet.arrival import Arrival
 from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.fleet.registry import Identity, Node
-from fallow_collector.fleet.roster import ARRAYS, GroupKey
+from fallow_collector.fleet.roster import GroupKey
 from fallow_collector.idle.engine import Engine
 from fallow_collector.replay import frames
 from fallow_collector.replay.frames import Frame
@@ -99,6 +100,7 @@ class TapedFleet(Fleet):
         """Become the fleet that was recorded; this one is empty."""
         self.nodes, self.groups, self.ledgers = list(nodes), list(groups), list(ledgers)
         self._node_number = {node.name: node.number for node in self.nodes}
+        self._claimants = {node.number for node in self.nodes if node.claims}
         self._group = {group: number for number, group in enumerate(self.groups)}
         self.unusable_readers = sum(node.unusable_readers for node in self.nodes)
         self.declared_class = dict(declared_class)

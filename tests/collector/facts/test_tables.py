@@ -196,7 +196,7 @@ def test_a_node_of_an_earlier_run_was_seen(site: Site) -> None:
     fleet = site.node.fleet
     fleet.restore([msgspec.structs.replace(
         fleet.seen(0), node="n2", identity=msgspec.structs.replace(fleet.identities[0], uuid="g8")
-    )])
+    )], 0.0)
     node = {row["node"]: row for row in site.rows("node")}["n2"]
     assert (node["seen"], node["connected"], node["age_s"]) == (True, False, None)
 

@@ -78,17 +78,6 @@ def test_infinite_and_absurd_values_are_taken_out_and_counted() -> None:
     assert chunk.counters[0, 0] == 1e9
 
 
-def test_a_device_belongs_to_the_node_that_named_it_last() -> None:
-    first = Watched(device("g0"))
-    first.stays(62, IDLE)
-    second = Watched(device("g0"), node="n2", fleet=first.fleet, engine=first.engine, now=first.now)
-    first.stays(1, BUSY)  # the old node's words about it no longer count
-    assert np.isnan(first.fleet.values[0, COLUMN["utilization_ratio"]])
-    second.now = first.now
-    second.stays(1, IDLE)
-    assert second.phase() == "verifying"
-
-
 def test_a_device_that_its_node_no_longer_names_is_absent_and_comes_back_unverified() -> None:
     watched = Watched(device("g0"), device("g1"))
     watched.stays(62, IDLE, IDLE)
@@ -165,7 +154,7 @@ def test_a_restarted_collector_knows_what_was_there_and_nothing_more() -> None:
     kept = [watched.fleet.seen(row) for row in range(2)]
     engine = Engine(IdleSettings())
     fleet = Fleet(engine, WITNESSES)
-    fleet.restore(kept)
+    fleet.restore(kept, watched.now)
     again = Watched(device("g0"), device("g1"), fleet=fleet, engine=engine, now=watched.now)
     assert (again.phase(0), again.reasons(0)) == ("unknown", ["lost"])
     assert (bool(fleet.declared[0]), fleet.device_class(0), bool(fleet.declared[1])) == (True, "super", False)

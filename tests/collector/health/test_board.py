@@ -15,7 +15,7 @@ from fallow_proto.states import EventKind
 from fallow_proto.v1 import telemetry_pb2 as pb
 from tests.collector.health.clinic import FULL, Clinic
 from tests.collector.health.told import event
-from tests.collector.watching import HOST, IDLE, device
+from tests.collector.watching import HOST, IDLE, Watched, device
 
 
 @pytest.fixture
@@ -33,6 +33,24 @@ def test_a_fault_of_the_hardware_takes_the_device_out_at_once_and_no_other(clini
     assert clinic.node.reasons(0) == ["incident_failed"]
     one, = clinic.open()
     assert (one.severity, one.action, one.device, one.node) == (Severity.FAILED, Action.RESET_DEVICE, "g0", "n1")
+
+
+def test_what_a_node_tells_of_another_one_s_device_says_nothing_of_it(clinic: Clinic) -> None:
+    clinic.stays(130)
+    clinic.tell(event(95, clinic.ms(), "uncontained")._replace(node="n2"))
+    assert (clinic.node.phase(0), clinic.health(0)) == ("idle", "ok")
+
+
+def test_a_node_that_names_another_one_s_devices_has_an_incident_as_long_as_it_does(clinic: Clinic) -> None:
+    clinic.stays(130)
+    Watched(device("g0"), node="n2", fleet=clinic.node.fleet, engine=clinic.node.engine, now=clinic.node.now)
+    clinic.stays(5)
+    one, = [incident for incident in clinic.board.in_force(clinic.wall).incidents if incident.node == "n2"]
+    assert (one.severity, one.device) == (Severity.DEGRADED, "")
+    assert "names devices that another node has" in one.summary
+    assert "g0 of n1" in one.evidence[0].found
+    assert clinic.node.phase(0) == "idle"
+    assert [kind for kind, _ in clinic.notes] == [EventKind.DEVICE_CONTESTED]
 
 
 def test_a_degraded_device_is_still_idle_and_says_why_it_is_degraded(clinic: Clinic) -> None:

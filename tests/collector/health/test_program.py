@@ -60,3 +60,32 @@ def test_an_xid_takes_a_device_out_and_its_incident_survives_a_kill(tmp_path: Pa
         assert told(program)["incidents"][0]["incident_id"] == one["incident_id"]
         agent.close()
         assert program.stop() == 0
+
+
+def test_over_the_wire_a_node_gets_nothing_of_another_one_by_naming_it_and_that_is_said(tmp_path: Path) -> None:
+    with running(Program(tmp_path)) as program:
+        owner, thief = Agent(program.grpc), Agent(program.grpc)
+        owner.say(hello(), layout(), reports(report_of(1, time_ms=round(time.time() * 1000))))
+        owner.hear("welcome")
+        thief.say(hello("thief", devices=hello().hello.devices))
+        thief.hear("welcome")
+        told = until_told(program)
+        assert [one["node"] for one in told] == [NODE, NODE]
+        metrics = program.get("/metrics").text
+        assert "fallow_fleet_contested_devices 2" in metrics
+        assert 'fallow_health_incidents{rule="device_contested",severity="degraded",mode="enforce"} 1' in metrics
+        seen = [group["seen"] for group in program.get("/api/v1/capacity").json()["groups"]]
+        assert sum(seen) == 2
+        assert f"event=device_contested node=thief device=- message='names devices that other nodes have and report, " \
+            f"which keep them: {DEVICE} of {NODE}" in program.log.read_text()
+        owner.close()
+        thief.close()
+
+
+def until_told(program: Program) -> list[dict[str, Any]]:
+    """Devices, once the contest is in the log."""
+    deadline = time.monotonic() + PATIENCE_S
+    while "device_contested" not in program.log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    devices: list[dict[str, Any]] = program.get("/api/v1/devices").json()["items"]
+    return devices
