@@ -9,11 +9,12 @@ from contextlib import contextmanager
 import uvicorn
 from litestar.types import ASGIApp
 
-from fallow_collector.api.patience import HEAD_BYTES, PatientProtocol
+from fallow_collector.api.crowd import Crowd
+from fallow_collector.api.patience import HEAD_BYTES, HEAD_S, PatientProtocol, Waiting
 from fallow_proto.settings import SettingsError
 
-MAX_CONNECTIONS = 512  # then 503: a storm of scrapers must not starve the agents
 GRACE_S = 3
+BACKLOG = 512
 
 
 class HttpServer:
@@ -26,10 +27,9 @@ class HttpServer:
         """
         self._listen = listen
         config = uvicorn.Config(
-            app,
+            Crowd(app),
             lifespan="on", ws="none", log_config=None, access_log=False, proxy_headers=False, server_header=False,
-            limit_concurrency=MAX_CONNECTIONS, timeout_graceful_shutdown=GRACE_S,
-            http=PatientProtocol, h11_max_incomplete_event_size=HEAD_BYTES,
+            timeout_graceful_shutdown=GRACE_S, http=PatientProtocol, h11_max_incomplete_event_size=HEAD_BYTES,
             ssl_certfile=cert or None, ssl_keyfile=key or None,
         )
         try:
@@ -82,7 +82,21 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        """As uvicorn's, which gives a handshake of TLS the minute that asyncio does."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            raise RuntimeError("BUG: the API has not started; the log says why")
+        waiting: Waiting = {}
+        encrypted = self.config.ssl is not None
+        self.servers = [
+            await asyncio.get_running_loop().create_server(
+                lambda: PatientProtocol(
+                    config=self.config, server_state=self.server_state, app_state=self.lifespan.state, waiting=waiting
+                ),
+                sock=each, ssl=self.config.ssl, ssl_handshake_timeout=HEAD_S if encrypted else None, backlog=BACKLOG,
+            ) for each in sockets or ()
+        ]
+        self.started = True
         self.listening.set()
 
 
@@ -94,7 +108,7 @@ def bind(listen: str) -> socket.socket:
     host = host.removeprefix("[").removesuffix("]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        bound = socket.create_server((host, int(port)), family=family, backlog=512)
+        bound = socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
     except OSError as error:
         raise SettingsError(
             f"[http] listen = {listen!r}: cannot listen there: {error.strerror or error}; "

@@ -1,23 +1,30 @@
 """Peers that hold connections without asking, on the real server: let go in time, and nobody else waits for them."""
 
+import asyncio
 import contextlib
+import resource
 import socket
 import time
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from fallow_collector.api.crowd import REQUESTS, Crowd
 from fallow_collector.api.patience import PatientProtocol
 from tests.collector.api.memory import MemoryAnswers
 from tests.collector.api.served import served
+from tests.collector.ingest.certificates import Authority
 
 HEAD = b"POST /api/v1/inventory HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PatientProtocol, "patience_s", 0.5)
+    monkeypatch.setattr(PatientProtocol, "head_s", 0.3)
+    monkeypatch.setattr(PatientProtocol, "patience_s", 0.6)
 
 
 def connected(url: str) -> socket.socket:
@@ -56,12 +63,62 @@ def test_a_connection_that_asks_again_in_time_stays() -> None:
         assert len(ports) == 1
 
 
-def test_others_are_answered_while_hundreds_wait_silently() -> None:
-    with served(MemoryAnswers()) as url:
-        idle = [connected(url) for _ in range(300)]
+def test_others_are_answered_while_more_wait_silently_than_requests_may_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PatientProtocol, "head_s", 30.0)
+    many = REQUESTS + 50
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * many)), hard))
+    with served(MemoryAnswers()) as url, contextlib.ExitStack() as silent:
+        for _ in range(many):
+            silent.enter_context(connected(url))
         assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
-        for peer in idle:
-            peer.close()
+
+
+def test_of_too_many_that_wait_the_one_that_has_waited_longest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PatientProtocol, "head_s", 30.0)
+    monkeypatch.setattr(PatientProtocol, "most_waiting", 2)
+    with served(MemoryAnswers()) as url, connected(url) as first, connected(url) as second, connected(url) as third:
+        with contextlib.suppress(ConnectionResetError):
+            assert first.recv(1) == b""
+        for peer in (second, third):
+            peer.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert peer.recv(4096).split()[1] == b"200"
+
+
+def test_a_peer_that_never_begins_tls_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fallow_collector.api.server.HEAD_S", 0.3)
+    made = Authority().issue("localhost", names=("localhost",))
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    cert.write_bytes(made.certificate)
+    key.write_bytes(made.key)
+    cut = contextlib.suppress(ConnectionResetError)
+    with served(MemoryAnswers(), cert=cert, key=key) as url, connected(url) as peer, cut:
+        assert peer.recv(1) == b""
+
+
+def test_requests_beyond_as_many_as_are_answered_at_once_are_told_to_ask_again() -> None:
+    async def crowd() -> list[Any]:
+        free, said = asyncio.Event(), []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await free.wait()
+
+        async def hear(message: Any) -> None:
+            said.append(message)
+
+        crowded = Crowd(app, most=1)
+        scope: Any = {"type": "http"}
+        running = asyncio.create_task(crowded(scope, hear, hear))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        await crowded(scope, hear, hear)  # type: ignore[arg-type]
+        free.set()
+        await running
+        await crowded(scope, hear, hear)  # type: ignore[arg-type]
+        return said
+
+    start, body = asyncio.run(crowd())
+    assert start["status"] == 503
+    assert b"1 requests are being answered" in body["body"]
 
 
 @pytest.mark.parametrize(("request_", "status"), [
