@@ -7,7 +7,7 @@ that counter never gives one value twice. So a value is a reading, and the same 
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import duckdb
 
+from fallow_proto.metrics import NAMES
 from fallow_proto.v1 import telemetry_pb2 as pb
 
 ENERGY = "energy_joules_total"
@@ -81,26 +82,39 @@ def of_report(layout: pb.Layout, report: pb.Report, uuid: str) -> list[int]:
 
 def in_store(directory: Path, uuid: str) -> list[int]:
     """The energy values of one device in all rows of the embedded store of a collector that has ended."""
-    with closing(sqlite3.connect(f"file:{directory / 'catalogue.sqlite'}?mode=ro", uri=True)) as catalogue:
-        series = [number for (number,) in catalogue.execute("SELECT id FROM series WHERE uuid = ?", [uuid])]
-        files = catalogue.execute("SELECT name, columns FROM file WHERE kind IN ('slice', 'hour')").fetchall()
+    series = [number for number, named in uuids_of_series(directory).items() if named == uuid]
     these = f"series IN ({', '.join(map(str, series))})"
     found = []
     with closing(duckdb.connect()) as engine:
-        for name, columns in files:
-            if series and ENERGY in columns:
-                path = str(directory / "parquet" / name)
-                found += _column(engine, "read_parquet($path)", these, {"path": path})
-        for number, hot in enumerate(sorted((directory / "hot").glob("hot-*.duckdb"))):
-            engine.execute(f"ATTACH '{hot}' AS hot_{number}")
-            if series:
-                found += _column(engine, f"hot_{number}.row", these, {})
+        for part in parts_of_store(engine, directory):
+            if series and ENERGY in part.columns:
+                rows = engine.execute(f"SELECT {ENERGY} FROM {part.table} WHERE {these}").fetchall()
+                found += _millijoules([value for (value,) in rows if value is not None])
     return found
 
 
-def _column(engine: duckdb.DuckDBPyConnection, table: str, these: str, parameters: Mapping[str, str]) -> list[int]:
-    rows = engine.execute(f"SELECT {ENERGY} FROM {table} WHERE {these}", parameters).fetchall()
-    return _millijoules([value for (value,) in rows if value is not None])
+def uuids_of_series(directory: Path) -> dict[int, str]:
+    with closing(sqlite3.connect(f"file:{directory / 'catalogue.sqlite'}?mode=ro", uri=True)) as catalogue:
+        return dict(catalogue.execute("SELECT id, uuid FROM series"))
+
+
+class Part(NamedTuple):
+    """Of the embedded store: a closed file or a hot slice, as DuckDB is to be asked for it."""
+
+    table: str
+    columns: frozenset[str]
+    time_ms: str
+
+
+def parts_of_store(engine: duckdb.DuckDBPyConnection, directory: Path) -> Iterator[Part]:
+    with closing(sqlite3.connect(f"file:{directory / 'catalogue.sqlite'}?mode=ro", uri=True)) as catalogue:
+        files = catalogue.execute("SELECT name, columns FROM file WHERE kind IN ('slice', 'hour')").fetchall()
+    for name, columns in files:
+        path = directory / "parquet" / name
+        yield Part(f"read_parquet('{path}')", frozenset(columns.split()), "epoch_ms(time)")
+    for number, hot in enumerate(sorted((directory / "hot").glob("hot-*.duckdb"))):
+        engine.execute(f"ATTACH '{hot}' AS hot_{number}")
+        yield Part(f"hot_{number}.row", frozenset(NAMES), "time_ms")
 
 
 def _millijoules(joules: Iterable[float]) -> list[int]:

@@ -1,9 +1,13 @@
 """The audit and the table themselves: what would let a loss through unseen."""
 
+import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from fallow_proto.v1 import telemetry_pb2 as pb
 from tests.faults.audit import audit, given_out, of_report
+from tests.faults.audit_fleet import audit_of_fleet
 from tests.faults.table import Row, rendered
 
 
@@ -44,3 +48,15 @@ def test_the_table_shows_a_dash_for_what_does_not_apply() -> None:
         "kill -9 of the agent   1,000  12,345  12,345     0        0     1.2 s"
     )
     assert "-" in rendered([Row("half-open TCP", 3)])
+
+
+def test_what_a_simulated_node_was_told_is_stored_and_is_not_is_lost_for_each_of_its_devices(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "catalogue.sqlite")) as catalogue:
+        catalogue.execute("CREATE TABLE series (id, uuid)")
+        catalogue.execute("CREATE TABLE file (name, kind, columns)")
+    acked = tmp_path / "acked.jsonl"
+    node = {"devices": ["a", "b"], "first": 1000.0, "interval_s": 0.5, "made": 4, "acked": [[1, 1], [3, 3]]}
+    acked.write_text(json.dumps(node))
+    found = audit_of_fleet(acked, tmp_path)
+    assert found.made == 8
+    assert found.lost == {device << 48 | time_ms for device in (0, 1) for time_ms in (1_000_000, 1_001_000)}
