@@ -175,10 +175,11 @@ class Alerting:
         await self._put_silence(silence, None)
         return silence
 
-    async def end_silence(self, silence_id: str, wall: float) -> Silence | None:
-        """As it is now; None: there is none of that id. Raises StateError; it then goes on."""
+    async def end_silence(self, silence_id: str, wall: float, sites: Collection[str] = ()) -> Silence | None:
+        """As it is now; None: there is none of that id which is confined to these sites (empty: to whichever). Raises
+        StateError; it then goes on."""
         before = self._silences.find(silence_id)
-        if before is None:
+        if before is None or not before.keeps_to(sites):
             return None
         ended = before.ended(wall)
         await self._put_silence(ended, before)

@@ -1,7 +1,7 @@
 """Alerts, rules, receivers and silences as the API shows them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from fallow_collector.alerts.address import shown
@@ -76,10 +76,10 @@ def receivers(
     ]
 
 
-def silences(alerting: Alerting, wall: float) -> list[api.Silence]:
-    """The newest first."""
+def silences(alerting: Alerting, wall: float, sites: Collection[str] = ()) -> list[api.Silence]:
+    """The newest first. sites: only what is confined to these; empty: all."""
     ordered = sorted(alerting.silences(), key=lambda each: (-each.starts_at, each.id))
-    return [silence(each, wall) for each in ordered]
+    return [silence(each, wall) for each in ordered if each.keeps_to(sites)]
 
 
 def silence(each: Silence, wall: float) -> api.Silence:

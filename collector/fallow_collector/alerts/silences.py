@@ -1,7 +1,7 @@
 """Silences: for a time, alerts that match are shown and not told. Their times are people's, unix seconds of the wall
 clock."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from math import isfinite
@@ -9,7 +9,7 @@ from math import isfinite
 import msgspec
 
 from fallow_collector.alerts.matched import Matched
-from fallow_collector.alerts.matchers import parse_all
+from fallow_collector.alerts.matchers import Matcher, Operator, parse_all
 from fallow_proto.alerts import SilenceWanted
 
 KEPT_S = 5 * 86400.0
@@ -44,6 +44,10 @@ class Silence(msgspec.Struct, frozen=True, kw_only=True):
             return SilenceState.EXPIRED
         return SilenceState.ACTIVE if wall >= self.starts_at else SilenceState.PENDING
 
+    def keeps_to(self, sites: Collection[str]) -> bool:
+        """Whether it can match alerts of these sites only; empty: of whichever."""
+        return not sites or _names_one(parse_all(self.matchers), sites)
+
     def ended(self, wall: float) -> "Silence":
         return msgspec.structs.replace(self, starts_at=min(self.starts_at, wall), ends_at=min(self.ends_at, wall))
 
@@ -72,6 +76,20 @@ def silence_of(wanted: SilenceWanted, silence_id: str, wall: float) -> Silence:
         id=silence_id, matchers=tuple(str(matcher) for matcher in matchers), comment=wanted.comment,
         created_by=wanted.created_by, starts_at=starts_at, ends_at=ends_at,
     )
+
+
+def check_sites(matchers: Iterable[Matcher], sites: Collection[str]) -> None:
+    """Of whoever is of these sites only (empty: of all). Raises SilenceError."""
+    if sites and not _names_one(matchers, sites):
+        expected = " or ".join(f'site="{site}"' for site in sites)
+        raise SilenceError(
+            f"the silence could match alerts of sites that this token is not for; expected a matcher {expected} beside "
+            f"the others"
+        )
+
+
+def _names_one(matchers: Iterable[Matcher], sites: Collection[str]) -> bool:
+    return any(one.name == "site" and one.operator is Operator.EQUAL and one.value in sites for one in matchers)
 
 
 def _end(wanted: SilenceWanted, starts_at: float) -> float:

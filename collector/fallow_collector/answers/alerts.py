@@ -9,12 +9,13 @@ from fallow_collector.alerts.alert import Alert
 from fallow_collector.alerts.alerting import Alerting
 from fallow_collector.alerts.deliver import Delivery, UnknownReceiver
 from fallow_collector.alerts.listing import Place, place
-from fallow_collector.alerts.matchers import MatcherError
+from fallow_collector.alerts.matchers import MatcherError, parse_all
 from fallow_collector.alerts.settings import AlertsSettings
-from fallow_collector.alerts.silences import SilenceError
+from fallow_collector.alerts.silences import SilenceError, check_sites
 from fallow_collector.answers.numbers import rfc3339
 from fallow_collector.api.alerts import Which
 from fallow_collector.api.answers import Unavailable
+from fallow_collector.api.caller import Caller
 from fallow_collector.api.query import BadQuery
 from fallow_collector.cordons.wanted import speaker
 from fallow_collector.faulted import Faulted
@@ -60,22 +61,23 @@ class Alerts:
         except UnknownReceiver as error:
             raise Faulted(Fault.RECEIVER_NOT_FOUND, str(error)) from error
 
-    def silences(self) -> api.Page[shapes.Silence]:
-        return self._whole(listing.silences(self._alerting, self._wall()))
+    def silences(self, asking: Caller) -> api.Page[shapes.Silence]:
+        return self._whole(listing.silences(self._alerting, self._wall(), asking.sites))
 
-    async def silence(self, wanted: shapes.SilenceWanted, caller: str) -> shapes.Silence:
+    async def silence(self, wanted: shapes.SilenceWanted, asking: Caller) -> shapes.Silence:
         wall = self._wall()
-        wanted.created_by = speaker(caller, wanted.created_by)
+        wanted.created_by = speaker(asking.name, wanted.created_by)
         try:
+            check_sites(parse_all(wanted.matchers), asking.sites)
             return listing.silence(await self._alerting.silence(wanted, wall), wall)
         except (SilenceError, MatcherError) as error:
             raise Faulted(Fault.BAD_SILENCE, str(error)) from error
         except StateError as error:
             raise Unavailable(f"nothing was silenced: {error}") from error
 
-    async def end_silence(self, silence_id: str) -> None:
+    async def end_silence(self, silence_id: str, asking: Caller) -> None:
         try:
-            ended = await self._alerting.end_silence(silence_id, self._wall())
+            ended = await self._alerting.end_silence(silence_id, self._wall(), asking.sites)
         except StateError as error:
             raise Unavailable(f"nothing was changed: {error}") from error
         if ended is None:
@@ -96,7 +98,7 @@ def _matches(alert: Alert, which: Which) -> bool:
     labels = alert.labels
     return all(not wanted or found in wanted for wanted, found in (
         (which.state, alert.state), (which.severity, labels.get("severity")), (which.node, labels.get("node")),
-        (which.uuid, labels.get("uuid")), (which.rule, alert.rule),
+        (which.uuid, labels.get("uuid")), (which.rule, alert.rule), (which.site, labels.get("site")),
     ))
 
 

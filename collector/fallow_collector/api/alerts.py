@@ -1,13 +1,14 @@
 """Routes for alerts: what fires, by which rules, who is told, and what is silenced."""
 
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
-from litestar import Request, delete, get, post
+from litestar import delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter, SkipValidation
 
 from fallow_collector.alerts.alert import State
 from fallow_collector.alerts.rule import Severity
+from fallow_collector.api.caller import Caller, FromCaller
 from fallow_collector.api.documents import errors
 from fallow_collector.api.parameters import DEFAULT_LIMIT, Cursor, Limit
 from fallow_collector.api.query import known, words
@@ -34,6 +35,7 @@ class Which(NamedTuple):
     node: tuple[str, ...] = ()
     uuid: tuple[str, ...] = ()
     rule: tuple[str, ...] = ()
+    site: tuple[str, ...] = ()
 
 
 class AlertDesk(Protocol):
@@ -47,12 +49,12 @@ class AlertDesk(Protocol):
     async def test(self, receiver: str) -> AlertTested:
         """Raises Faulted."""
 
-    def silences(self) -> api.Page[Silence]: ...
+    def silences(self, asking: Caller) -> api.Page[Silence]: ...
 
-    async def silence(self, wanted: SilenceWanted, caller: str) -> Silence:
+    async def silence(self, wanted: SilenceWanted, asking: Caller) -> Silence:
         """Raises Faulted, Unavailable; there is none then."""
 
-    async def end_silence(self, silence_id: str) -> None:
+    async def end_silence(self, silence_id: str, asking: Caller) -> None:
         """Raises Faulted, Unavailable; nothing is changed then."""
 
 
@@ -71,6 +73,7 @@ OfRules = Annotated[list[str] | None, QueryParameter(name="rule", description=f"
 @get("/api/v1/alerts", operation_id="alerts", summary="Alerts", sync_to_thread=False, responses=errors(400))
 def alerts(
     alerts: FromDesk,
+    caller: FromCaller,
     states: States = None,
     severity: Severities = None,
     node: OfNodes = None,
@@ -80,10 +83,10 @@ def alerts(
     cursor: Cursor = None,
 ) -> api.Page[Alert]:
     """Firing ones first, then pending, then resolved ones of the last 15 minutes; each the worst first, of these the
-    newest. `complete`: every rule could be evaluated."""
+    newest. `complete`: every rule could be evaluated. For a token of some sites: alerts that bear one of them."""
     which = Which(
         state=known("state", words(states), STATES), severity=known("severity", words(severity), SEVERITIES),
-        node=words(node), uuid=words(uuid), rule=words(rule),
+        node=words(node), uuid=words(uuid), rule=words(rule), site=caller.sites,
     )
     return alerts.alerts(which, limit, cursor)
 
@@ -110,22 +113,24 @@ async def test(alerts: FromDesk, data: JSONBody[AlertTestWanted]) -> AlertTested
 
 
 @get("/api/v1/silences", operation_id="silences", summary="Silences", sync_to_thread=False)
-def silences(alerts: FromDesk) -> api.Page[Silence]:
-    """Those that are active or to come, and those that ended in the last 5 days; the newest first."""
-    return alerts.silences()
+def silences(alerts: FromDesk, caller: FromCaller) -> api.Page[Silence]:
+    """Those that are active or to come, and those that ended in the last 5 days; the newest first. For a token of some
+    sites: those with a matcher of one of them, such as `site="south"`."""
+    return alerts.silences(caller)
 
 
 @post(
     "/api/v1/silences", operation_id="silence", summary="Silence alerts", status_code=200, responses=errors(400, 503),
 )
-async def silence(request: Request[Any, Any, Any], alerts: FromDesk, data: JSONBody[SilenceWanted]) -> Silence:
+async def silence(alerts: FromDesk, caller: FromCaller, data: JSONBody[SilenceWanted]) -> Silence:
     """For a time, nobody is told of alerts that all matchers match; they are still shown. An Alertmanager that alerts
-    are pushed to has silences of its own, and is told all the same."""
-    return await alerts.silence(data, request.scope["state"]["caller"])
+    are pushed to has silences of its own, and is told all the same. A token of some sites must say of which it is, by a
+    matcher such as `site="south"`."""
+    return await alerts.silence(data, caller)
 
 
 @delete("/api/v1/silences/{silence_id:str}", operation_id="end_silence", summary="End a silence",
         responses=errors(404, 503))
-async def end_silence(alerts: FromDesk, silence_id: FromPath[str]) -> None:
+async def end_silence(alerts: FromDesk, caller: FromCaller, silence_id: FromPath[str]) -> None:
     """Whatever still fires is told of."""
-    await alerts.end_silence(silence_id)
+    await alerts.end_silence(silence_id, caller)

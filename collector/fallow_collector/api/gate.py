@@ -45,11 +45,14 @@ NEEDED_TO_ASK: tuple[tuple[str, Role], ...] = (
 """The same of the safe methods."""
 
 OF_SITES = frozenset({
-    "/api/v1/capacity", "/api/v1/cordons", "/api/v1/devices", "/api/v1/fit", "/api/v1/history", "/api/v1/inventory",
-    "/api/v1/kubernetes", "/api/v1/leases", "/api/v1/nodes", "/api/v1/totals", "/api/v1/watch",
-    "/healthz", "/metrics", "/openapi.json", "/readyz",
+    "/api/v1/alerts", "/api/v1/capacity", "/api/v1/cordons", "/api/v1/devices", "/api/v1/fit", "/api/v1/history",
+    "/api/v1/inventory", "/api/v1/kubernetes", "/api/v1/leases", "/api/v1/nodes", "/api/v1/silences", "/api/v1/totals",
+    "/api/v1/watch", "/healthz", "/metrics", "/openapi.json", "/readyz",
 })
 """Paths, with all below them, that keep to the sites of a token which is not for all of them; no other lets it in."""
+
+OF_ALL = frozenset({"/api/v1/alerts/receivers", "/api/v1/alerts/rules", "/api/v1/alerts/test"})
+"""Below these, and of all sites none the less: whom one collector tells, and by which rules."""
 
 
 class Knock(NamedTuple):
@@ -98,7 +101,7 @@ def as_routed(path: str) -> str:
 
 
 def _keeps_to_sites(path: str) -> bool:
-    return any(path == whole or path.startswith(f"{whole}/") for whole in OF_SITES)
+    return path not in OF_ALL and any(path == whole or path.startswith(f"{whole}/") for whole in OF_SITES)
 
 
 def _without_tokens(knock: Knock, loopback_only: bool) -> api.Problem | None:

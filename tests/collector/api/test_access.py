@@ -68,13 +68,13 @@ TABLE: dict[tuple[str, str], Row] = {
     ("delete", "/api/v1/ledgers/{name}"): Row(LEASE, Of.NOTHING),
     ("get", "/api/v1/recording"): Row(ADMIN, Of.NOTHING),
     ("get", "/api/v1/watch"): Row(READ, Of.ITS),
-    ("get", "/api/v1/alerts"): Row(READ, Of.NOTHING),
+    ("get", "/api/v1/alerts"): Row(READ, Of.ITS),
     ("get", "/api/v1/alerts/rules"): Row(READ, Of.NOTHING),
     ("get", "/api/v1/alerts/receivers"): Row(READ, Of.NOTHING),
     ("post", "/api/v1/alerts/test"): Row(ADMIN, Of.NOTHING),
-    ("get", "/api/v1/silences"): Row(READ, Of.NOTHING),
-    ("post", "/api/v1/silences"): Row(ADMIN, Of.NOTHING),
-    ("delete", "/api/v1/silences/{silence_id}"): Row(ADMIN, Of.NOTHING),
+    ("get", "/api/v1/silences"): Row(READ, Of.ITS),
+    ("post", "/api/v1/silences"): Row(ADMIN, Of.ITS),
+    ("delete", "/api/v1/silences/{silence_id}"): Row(ADMIN, Of.ITS),
 }
 
 WHOLE = {role: mint(f"whole_{role}", role) for role in Role}

@@ -1,13 +1,17 @@
 """Alerts and silences over HTTP, on a real server."""
 
+import asyncio
+import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import httpx
 import pytest
 
-from fallow_collector.api.tokens import Tokens
+from fallow_client.commands.token import mint
+from fallow_collector.api.tokens import Role, Tokens
 from tests.collector.alerts.desk import Desk
 from tests.collector.api.memory import MemoryAnswers
 from tests.collector.api.schema import faults
@@ -183,3 +187,62 @@ def test_who_reads_may_ask_and_only_an_admin_may_silence_and_test(desk: Desk, tm
         assert made["created_by"] == "ops/ann"
         assert status("ci", "DELETE", f"{SILENCES}/{made['id']}") == 403
         assert status("ops", "DELETE", f"{SILENCES}/{made['id']}") == 204
+
+
+@dataclass(frozen=True, slots=True)
+class Askers:
+    """Clients of one collector: who is of site a, of site b, and of all."""
+
+    a: httpx.Client
+    b: httpx.Client
+    everywhere: httpx.Client
+
+
+@pytest.fixture
+def askers(desk: Desk, tmp_path: Path) -> Iterator[Askers]:
+    desk.line.at(21).fire("DeviceHot", node="north", uuid="n0", site="b")
+    asyncio.run(desk.line.play(22))
+    minted = mint("ops_a", Role.ADMIN, ["a"]), mint("ops_b", Role.ADMIN, ["b"]), mint("ops", Role.ADMIN)
+    tokens = tmp_path / "tokens.toml"
+    tokens.touch(0o600)
+    tokens.write_text("\n".join(one.line for one in minted))
+    with served(MemoryAnswers(), Tokens(tokens), alerts=desk.alerts) as url, contextlib.ExitStack() as open_:
+        yield Askers(*(
+            open_.enter_context(httpx.Client(
+                base_url=url, trust_env=False, headers={"authorization": f"Bearer {one.secret}"}
+            )) for one in minted
+        ))
+
+
+def test_a_token_of_a_site_sees_the_alerts_of_that_site_only(askers: Askers) -> None:
+    assert {one["labels"]["site"] for one in askers.a.get(ALERTS).json()["items"]} == {"a"}
+    assert names(askers.b) == ["DeviceHot n0"]
+    assert names(askers.b, node="n1") == []
+    assert len(names(askers.everywhere)) == len(names(askers.a)) + 1
+    for path in ("rules", "receivers"):
+        refused = askers.a.get(f"{ALERTS}/{path}")
+        assert (refused.status_code, refused.json()["detail"]) == (
+            403, f"token ops_a is for a only; {ALERTS}/{path} is of all sites"
+        )
+
+
+def test_a_token_of_a_site_silences_alerts_of_that_site_only(askers: Askers) -> None:
+    for matchers in (N1["matchers"], ['site="b"'], ['site=~"a|b"'], ['site!="b"', 'node="n1"'], []):
+        refused = askers.a.post(SILENCES, json={**N1, "matchers": matchers})
+        assert (refused.status_code, refused.json()["code"]) == (400, "bad_silence")
+        assert 'expected a matcher site="a" beside the others' in refused.json()["detail"]
+    made = askers.a.post(SILENCES, json={**N1, "matchers": ["site=a", 'alertname="DeviceHot"']}).json()
+    assert (made["created_by"], made["matchers"]) == ("ops_a/ann", ['site="a"', 'alertname="DeviceHot"'])
+    assert [one["silenced_by"] for one in askers.b.get(ALERTS).json()["items"]] == [[]]
+
+
+def test_a_token_of_a_site_neither_sees_nor_ends_silences_of_others(askers: Askers) -> None:
+    for matcher in ('site="a"', 'site="b"', 'node="n1"'):
+        assert askers.everywhere.post(SILENCES, json={**N1, "matchers": [matcher]}).status_code == 200
+    every = {one["matchers"][0]: one["id"] for one in askers.everywhere.get(SILENCES).json()["items"]}
+    assert [one["id"] for one in askers.a.get(SILENCES).json()["items"]] == [every['site="a"']]
+    for matcher, expected in (('site="b"', 404), ('node="n1"', 404), ('site="a"', 204)):
+        assert askers.a.delete(f"{SILENCES}/{every[matcher]}").status_code == expected
+    assert sorted(one["state"] for one in askers.everywhere.get(SILENCES).json()["items"]) == [
+        "active", "active", "expired",
+    ]
