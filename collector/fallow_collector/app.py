@@ -7,9 +7,11 @@ import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fallow_collector import minded
 from fallow_collector.alerted import Alerted, Watched
 from fallow_collector.answers.alerts import Alerts
 from fallow_collector.answers.cordons import Cordons
@@ -221,10 +223,11 @@ class Collector:
             with contextlib.suppress(RuntimeError):  # the loop is closed: a commit that outlived the bounds of stopping
                 loop.call_soon_threadsafe(self._delivered, progress)
 
-        self._writer_thread = threading.Thread(
-            target=self._writer.run, args=(deliver, self._writer_stopped, DRAIN_S), name="writer", daemon=True
+        self._writer_thread, ended = minded.start(
+            "writer", partial(self._writer.run, deliver, self._writer_stopped, DRAIN_S)
         )
-        self._writer_thread.start()
+        ended.add_done_callback(lambda _: self._opened.set())  # nobody waits for what will never come
+        self._tasks.append(asyncio.create_task(asyncio.wait_for(ended, None), name="writer"))
         self._stops.append(("writer", self._stop_writer))
         try:
             async with asyncio.timeout(OPEN_S):
@@ -277,12 +280,11 @@ class Collector:
             on_device=self._processes.on_device,
         )
         open_host = settings.auth.insecure and not is_loopback(settings.http.listen)
-        authority = self._identities.authority
-        enrolment = {"enrolment": Office(authority)} if authority is not None and authority.is_made else {}
         app = make_app(
-            answers, tokens, self._version, loopback_only=not open_host, **enrolment,
+            answers, tokens, self._version, loopback_only=not open_host,
             alerts=Alerts(self._alerted.alerting, self._alerted.delivery, settings.alerts, time.time),
             cordons=self._cordons,
+            enrolment=Office(lambda: self._identities.authority),
             fit=self._fitter,
             kubernetes=Extender(self._fleet, self._view),
             leases=self._desk,

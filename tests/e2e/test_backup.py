@@ -1,5 +1,6 @@
 """Backup of a collector under load, restored elsewhere: the same devices, leases and history; and older programs."""
 
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -12,9 +13,11 @@ import httpx
 import pytest
 
 from fallow_collector.state.state import FILE
+from tests.e2e.identity import IssuingCollector, Newcomer
 from tests.e2e.programs import BIN, DEADLINE_S, Collector, Sim, environment, until
 
 MANY = ("--nodes", "12", "--devices", "4")
+HOST = ('readers.enabled = ["host"]', "interval_s = 0.5")
 QUICK = ("idle.confirm_s = 3.0", "idle.evidence_s = 10.0", "idle.confirm_readings = 3")
 
 
@@ -94,6 +97,36 @@ def test_a_backup_under_load_is_the_same_collector_elsewhere(tmp_path: Path, els
             until(lambda: _has_idle(restored), "some are idle")
             new = restored.fallow_json("reserve", "--holder", "carol", "--ttl", "1h")
             assert new["fencing_token"] > max(lease["fencing_token"], later["fencing_token"])
+
+
+def test_after_a_restore_the_same_nodes_are_let_in_the_same_are_not_and_silences_are_there(
+    tmp_path: Path, elsewhere: Path
+) -> None:
+    backup = tmp_path / "backup.tar"
+    collector = IssuingCollector(tmp_path)
+    good, bad, late = (Newcomer(tmp_path / name, collector, name) for name in ("good", "bad", "late"))
+    with collector:
+        for each in (good, bad):
+            assert each.enrol(collector.join("--node", each.node)).returncode == 0
+        pending = collector.join("--node", "late")
+        collector.certs("revoke", "bad")
+        silence = httpx.post(
+            f"{collector.url}/api/v1/silences", verify=collector.context, trust_env=False,
+            json={"matchers": ['node="good"'], "comment": "fans", "for_s": 3600},
+        ).raise_for_status().json()
+        told = done(tmp_path, "backup", str(backup))
+        assert f"the configuration is not in it; keep with it {tmp_path / 'collector.toml'}" in told
+    shutil.rmtree(collector.state)
+
+    assert "start the collector" in done(tmp_path, "restore", str(backup))
+    with collector:
+        assert [one["id"] for one in collector.get("/api/v1/silences")["items"]] == [silence["id"]]
+        with good.agent(*HOST), bad.agent(*HOST) as refused:
+            until(lambda: collector.is_connected("good"), "who had a certificate streams")
+            until(lambda: "was revoked" in refused.log.read_text(), "who was revoked is told so")
+        assert late.enrol(pending).returncode == 0, "a join token is good for what it was good for"
+        assert "was used for node late" in late.enrol(pending).stderr
+    assert [leaf.revoked for leaf in collector.leaves("bad")] == [True]
 
 
 def _has_idle(collector: Collector) -> bool:

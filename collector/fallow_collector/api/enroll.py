@@ -5,6 +5,7 @@ Only over TLS, or on this host: a token that others could read is nobody's.
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from litestar import Request, get, post
@@ -38,11 +39,21 @@ class Registrar(Protocol):
 
 
 class Office:
-    """The registrar and how often each address may come to it."""
+    """The registrar, None as long as there is none, and how often each address may come to it."""
 
-    def __init__(self, registrar: Registrar) -> None:
-        self.registrar = registrar
+    def __init__(self, found: Callable[[], Registrar | None]) -> None:
+        self._found = found
         self.pace = Pace()
+
+    @property
+    def registrar(self) -> Registrar:
+        """Raises ServiceUnavailableException."""
+        found = self._found()
+        if found is None:
+            raise ServiceUnavailableException(
+                "there is no authority here that could enrol nodes; `fallow-collector certs init` makes one"
+            )
+        return found
 
 
 FromOffice = NamedDependency[SkipValidation[Office]]

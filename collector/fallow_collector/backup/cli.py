@@ -10,9 +10,10 @@ from pathlib import Path
 from fallow_collector.backup import archive
 from fallow_collector.backup.archive import Manifest
 from fallow_collector.backup.errors import BackupError
+from fallow_collector.backup.outside import outside
 from fallow_collector.backup.restore import restore
 from fallow_collector.backup.take import names, snapshot
-from fallow_collector.config import DEFAULT_PATH, load_settings
+from fallow_collector.config import DEFAULT_PATH, Settings, load_settings
 from fallow_collector.state import StateError
 from fallow_proto.settings import SettingsError
 
@@ -23,11 +24,13 @@ USAGE = 2
 def main(words: Sequence[str]) -> int:
     options = _parser().parse_args(words)
     try:
-        state = Path(load_settings(options.config).state.dir)
+        settings = load_settings(options.config)
+        state = Path(settings.state.dir)
         if options.what == "backup":
             with snapshot(state, series=not options.without_series) as copy:
                 manifest = archive.write(options.file, copy, names(copy), version("fallow"), time.time())
             _say(f"{options.file}: {_told(manifest)}")
+            _say(_left_out(options.config or DEFAULT_PATH, settings))
         else:
             manifest = restore(options.file, state)
             _say(f"{state}: {_told(manifest)}, of {manifest.made}; start the collector")
@@ -60,6 +63,11 @@ def _parser() -> argparse.ArgumentParser:
 def _told(manifest: Manifest) -> str:
     size_mib = sum(entry.bytes for entry in manifest.files.values()) / 2**20
     return f"{len(manifest.files)} files, {size_mib:.1f} MiB"
+
+
+def _left_out(config: Path, settings: Settings) -> str:
+    others = ", ".join(map(str, (config, *outside(settings))))
+    return f"the configuration is not in it; keep with it {others}"
 
 
 def _say(text: str) -> None:

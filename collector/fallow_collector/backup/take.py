@@ -10,6 +10,7 @@ What is small and in SQLite is copied through SQLite. Of the embedded store, in 
 so that each row and each committed range is in the copy once or not at all, together.
 """
 
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -32,8 +33,7 @@ def snapshot(state: Path, series: bool) -> Iterator[Path]:
     """A folder with the copy, until the block ends. series: with the embedded store. Raises BackupError, OSError."""
     if not (state / "state.sqlite").is_file():
         raise BackupError(f"{state} holds no state.sqlite; expected the [state] dir of a collector that has run")
-    _remove_leftovers(state)
-    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=state) as made:
+    with _alone(state), tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-", dir=state) as made:
         copy = Path(made)
         for path in sorted(state.iterdir()):
             if path.name != STORE and not _is_left_out(path):
@@ -41,6 +41,24 @@ def snapshot(state: Path, series: bool) -> Iterator[Path]:
         if series and (state / STORE).is_dir():
             _copy_store(state / STORE, copy / STORE)
         yield copy
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """One backup at a time; what killed ones left is removed. Raises BackupError."""
+    descriptor = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            pids = " or ".join(path.name.split("-")[1] for path in state.glob(f"{PREFIX}*-*"))
+            who = f"process {pids}" if pids else "another process"
+            raise BackupError(f"{who} takes a backup of {state} now; wait until it has ended") from error
+        for path in state.glob(f"{PREFIX}*"):
+            shutil.rmtree(path, ignore_errors=True)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def names(copy: Path) -> list[str]:
@@ -113,9 +131,3 @@ def _is_left_out(path: Path) -> bool:
         or path.name.startswith(PREFIX)
         or path.is_symlink()
     )
-
-
-def _remove_leftovers(state: Path) -> None:
-    """Of backups that were killed. One that is under way beside this one fails, and says so."""
-    for path in state.glob(f"{PREFIX}*"):
-        shutil.rmtree(path, ignore_errors=True)

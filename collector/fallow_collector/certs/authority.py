@@ -74,10 +74,6 @@ class Authority:
     def version(self) -> int:
         return self._file.version
 
-    @property
-    def is_made(self) -> bool:
-        return bool(self._file.roots())
-
     def close(self) -> None:
         self._file.close()
 

@@ -1,5 +1,6 @@
 """The copy of a state folder beside whoever writes to it: each row and each committed range once, or not at all."""
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -7,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from fallow_collector.alerts.settings import AlertsSettings, ReceiverSettings
 from fallow_collector.backup import take
 from fallow_collector.backup.errors import BackupError
+from fallow_collector.backup.outside import outside
+from fallow_collector.config import AuthSettings, Settings, StateSettings, StoreSettings, TlsSettings
+from fallow_collector.stores.influx.settings import InfluxSettings
 from tests.collector.stores.contract import GPU, NODE, ask, seconds
 from tests.collector.stores.embedded import writer
 from tests.collector.stores.embedded.conftest import Place
@@ -62,6 +67,33 @@ def test_what_a_killed_backup_left_is_removed_and_nothing_else_is_copied_but_wha
         assert take.names(copy) == ["ca.pem", "certs/key.pem", "state.sqlite", "state.sqlite-wal.txt"]
         assert (copy / "certs" / "key.pem").read_text() == "key"
     assert not list(tmp_path.glob("backup-*"))
+
+
+def test_of_two_backups_at_once_the_second_says_who_is_at_it_and_disturbs_nothing(tmp_path: Path) -> None:
+    a_state(tmp_path)
+    with take.snapshot(tmp_path, series=True) as copy:
+        told = f"process {os.getpid()} takes a backup of {tmp_path} now"
+        with pytest.raises(BackupError, match=told), take.snapshot(tmp_path, series=True):
+            pass
+        assert take.names(copy) == ["state.sqlite"]
+    with take.snapshot(tmp_path, series=True) as copy:
+        assert take.names(copy) == ["state.sqlite"]
+
+
+def test_what_the_configuration_names_outside_the_state_folder_is_told(tmp_path: Path) -> None:
+    names = ("state/tls/collector.pem", "tokens.toml", "rules.toml", "hook", "state/rules.toml")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    pair, tokens, rules, hook, inside = (str(tmp_path / name) for name in names)
+    settings = Settings(
+        state=StateSettings(dir=str(tmp_path / "state")), tls=TlsSettings(cert=pair, key=pair),
+        auth=AuthSettings(tokens_file=tokens), alerts=AlertsSettings(
+            rules=(rules, inside), receivers=(ReceiverSettings(name="ops", type="slack", url_file=hook),)
+        ),
+        store=StoreSettings(influx=InfluxSettings(token_file=str(tmp_path / "none"))),
+    )
+    assert outside(settings) == [Path(hook), Path(rules), Path(tokens)]
 
 
 def test_a_catalogue_that_names_a_file_that_is_lost_says_so(tmp_path: Path) -> None:
