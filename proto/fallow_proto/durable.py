@@ -1,7 +1,12 @@
 """Files that must be there whole, whatever happens in between: a power cut leaves the old one or the new one."""
 
+import errno
 import os
+import sqlite3
+from contextlib import suppress
 from pathlib import Path
+
+_PIECE_BYTES = 1 << 20
 
 
 def replace(path: Path, content: bytes, *, mode: int) -> None:
@@ -28,3 +33,28 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def reread(*paths: Path) -> None:
+    """Read all of these files, as far as they are there, before they are believed to be damaged: to a database, a disk
+    or a process in trouble for a moment looks like damage, and it should look once more after this. Raises OSError for
+    what is no fault of the files, such as too many open ones; a sector that cannot be read is damage (EIO)."""
+    for path in paths:
+        try:
+            with suppress(FileNotFoundError), path.open("rb", buffering=0) as file:
+                while file.read(_PIECE_BYTES):
+                    pass
+        except OSError as error:
+            if error.errno not in (errno.EIO, errno.EISDIR):
+                raise
+
+
+def expect_writable(database: sqlite3.Connection) -> None:
+    """What SQLite cannot open for writing at this moment it opens for reading only, for good, and says nothing. Writes
+    nothing itself, so that a full disk is no matter. In autocommit mode; raises sqlite3.OperationalError."""
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        database.execute(f"PRAGMA user_version = {version}")
+    finally:
+        database.execute("ROLLBACK")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fallow_collector.state import before
+from fallow_proto.durable import expect_writable, reread
 
 RESTORING = "restoring"
 """The folder in the state folder in which a restore prepares what it puts there."""
@@ -74,16 +75,25 @@ def connect(directory: Path, kind: Kind) -> tuple[sqlite3.Connection, Path | Non
     """The file, new if there is none, and where a damaged one was put. Raises StateError."""
     path = directory / kind.name
     try:
-        return _open(path, kind), None
-    except sqlite3.DatabaseError as error:
-        if not _is_damage(error):
-            raise StateError(f"{path} cannot be opened: {error}; check the disk and the folder's owner") from error
-        aside = _put_aside(path)
-        log.error("state file was damaged path=%s moved_to=%s error=%s lost=%r", path, aside, error, kind.lost)
         try:
-            return _open(path, kind), aside
-        except sqlite3.DatabaseError as again:
-            raise StateError(f"{path} cannot be made: {again}; check the disk") from again
+            return _open(path, kind), None
+        except sqlite3.DatabaseError as error:
+            _expect_damage(error)
+        reread(*_parts(path))
+        try:
+            return _open(path, kind), None
+        except sqlite3.DatabaseError as error:
+            _expect_damage(error)
+            aside = _put_aside(path)
+            log.error("state file was damaged path=%s moved_to=%s error=%s lost=%r", path, aside, error, kind.lost)
+        return _open(path, kind), aside
+    except (sqlite3.Error, OSError) as error:
+        raise StateError(f"{path} cannot be opened: {error}; check the disk and the folder's owner") from error
+
+
+def _expect_damage(error: sqlite3.DatabaseError) -> None:
+    if not _is_damage(error):
+        raise error
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
@@ -109,6 +119,7 @@ def _open(path: Path, kind: Kind) -> sqlite3.Connection:
             )
         if 0 < version < schema:
             _keep_before(connection, path, version)
+        expect_writable(connection)
         if version < schema:
             connection.execute("BEGIN IMMEDIATE")
             for migration in kind.migrations[version:]:
@@ -137,13 +148,16 @@ def _keep_before(connection: sqlite3.Connection, path: Path, version: int) -> No
 def _put_aside(path: Path) -> Path:
     """Rename the file and what SQLite keeps beside it; it must not replay the damaged one's log into a new one."""
     aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
-    for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
+    for part, place in zip(_parts(path), _parts(aside), strict=True):
         if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
+            part.rename(place)
     damaged = path.parent.glob(f"{path.name}.damaged-*")
     earlier = sorted(file for file in damaged if not file.name.endswith(("-wal", "-shm")))
     for old in earlier[:-KEPT_DAMAGED]:
-        for suffix in ("", "-wal", "-shm"):
-            old.with_name(old.name + suffix).unlink(missing_ok=True)
+        for part in _parts(old):
+            part.unlink(missing_ok=True)
     return aside
+
+
+def _parts(path: Path) -> list[Path]:
+    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]

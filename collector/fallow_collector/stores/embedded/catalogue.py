@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any
 
 from fallow_collector.stores.store import Series, Source
+from fallow_proto.durable import expect_writable
 from fallow_proto.ranges import RangeSet
 
 from .files import File, FileKind
@@ -61,6 +62,7 @@ class Catalogue:
             )
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
+        expect_writable(self._connection)
         if version == 0:
             with self._transaction():
                 for statement in _SCHEMA.split(";"):

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fallow_collector.stores.store import Series
-from fallow_proto.durable import sync_folder
+from fallow_proto.durable import reread, sync_folder
 
 from .catalogue import Catalogue
 from .columns import TAGS
@@ -31,7 +31,7 @@ def open_catalogue(path: Path, parquet: Path, quarantine: Quarantine) -> Catalog
     """The catalogue; a damaged one is set aside and rebuilt from the files. Raises NewerVersion, sqlite3.Error."""
     fresh = not path.exists()
     try:
-        catalogue = Catalogue(path)
+        catalogue = _opened_twice(path)
     except sqlite3.OperationalError:
         raise  # locked, no rights, disk full: nothing that a rebuilt one would not meet as well
     except sqlite3.DatabaseError as error:
@@ -45,6 +45,17 @@ def open_catalogue(path: Path, parquet: Path, quarantine: Quarantine) -> Catalog
     if fresh:
         adopt(catalogue, parquet)
     return catalogue
+
+
+def _opened_twice(path: Path) -> Catalogue:
+    """At the second attempt, if the first found damage. Raises as Catalogue does, and OSError."""
+    try:
+        return Catalogue(path)
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:
+        reread(path, path.with_name(path.name + "-wal"))
+        return Catalogue(path)
 
 
 def adopt(catalogue: Catalogue, parquet: Path) -> None:
@@ -129,7 +140,7 @@ def _recover(engine: Engine, number: int, folder: Path, quarantine: Quarantine) 
     hot = HotSlice(number, slice_path(folder, number), frozenset(), full=True)
     log_bytes = hot.log.stat().st_size if hot.log.exists() else 0
     try:
-        engine.attach(hot.path, hot.alias)
+        _attached_twice(engine, hot)
     except duckdb.Error as error:
         if not _salvaged(engine, hot, str(error), quarantine):
             for path in (hot.log, hot.path):
@@ -155,6 +166,15 @@ def _recover(engine: Engine, number: int, folder: Path, quarantine: Quarantine) 
         return None
     hot.opened = arrived if arrived is not None else oldest_ms / 1000
     return hot
+
+
+def _attached_twice(engine: Engine, hot: HotSlice) -> None:
+    """At the second attempt, if the first failed. Raises duckdb.Error, and OSError for what is not the files' fault."""
+    try:
+        engine.attach(hot.path, hot.alias)
+    except duckdb.Error:
+        reread(hot.path, hot.log)
+        engine.attach(hot.path, hot.alias)
 
 
 def _salvaged(engine: Engine, hot: HotSlice, error: str, quarantine: Quarantine) -> bool:
