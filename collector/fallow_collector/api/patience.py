@@ -12,7 +12,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_S = 5.0
-"""From the connection, or the last answer, to the end of a request's head; a handshake with agents has as long."""
+"""From the connection, or the last answer, to the end of a request's head."""
 
 REQUEST_S = 20.0
 """To its end with its body: a declaration of 32 MiB included."""

@@ -41,7 +41,9 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.min_ping_interval_without_data_ms", 3_000),  # agents ping every 6 s; the default cuts them off
     # Its pings wait behind what a slow link still carries, and ping_timeout would cut just those agents off.
     ("grpc.http2.bdp_probe", 0),
-    ("grpc.server_handshake_timeout_ms", 5_000),  # the default lets a silent peer hold a socket for two minutes
+    # As long as an agent waits: where thousands dial at once, a shorter one cuts off many that have only to wait, and
+    # their handshakes are done twice. The default lets a silent peer hold a socket for two minutes.
+    ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.server.max_pending_requests", 20_000),  # a whole fleet that comes back; by default most of it is turned away
     ("grpc.server.max_pending_requests_hard_limit", 40_000),
     ("grpc.so_reuseport", 0),  # a second collector on the port is a mistake, not a load balancer
