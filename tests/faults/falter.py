@@ -8,6 +8,7 @@ from pathlib import Path
 
 _SOURCE = Path(__file__).with_name("falter.c")
 _PLAN = struct.Struct("=Iiiiii488s")
+_LEFT = struct.Struct("=8xi")
 _FAILED = struct.Struct("=20xi")
 
 
@@ -46,6 +47,7 @@ class Falter:
             file.write_bytes(bytes(_PLAN.size))
         with file.open("r+b") as opened:
             self._shared = mmap.mmap(opened.fileno(), _PLAN.size)
+        self._number = 0
 
     def plan(
         self, calls: Call, under: Path, error: int = 0, number: int = 1, lasting: bool = False, delay_s: float = 0
@@ -53,6 +55,7 @@ class Falter:
         """From now on each of these calls on a file whose path begins so is late by `delay_s`, and the number-th of
         them fails with this errno; lasting: so do all that follow it."""
         self.end()
+        self._number = number
         rest = _PLAN.pack(0, error, number, lasting, round(delay_s * 1000), 0, str(under).encode())
         self._shared[4:] = rest[4:]
         self._shared[:4] = calls.to_bytes(4, "little")
@@ -60,6 +63,12 @@ class Falter:
     def end(self) -> None:
         """Nothing falters any more."""
         self._shared[:4] = bytes(4)
+
+    @property
+    def come(self) -> int:
+        """How many calls have come under the newest plan, failed or late or not."""
+        (left,) = _LEFT.unpack_from(self._shared)
+        return self._number - int(left)
 
     @property
     def failed(self) -> int:
