@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from fallow_collector.alerts import credentials
+from fallow_collector.alerts.address import shown
 from fallow_collector.api.tokens import Tokens
 from fallow_collector.config import Settings, is_loopback
 from fallow_collector.health.rules import RulesError, load, shipped
@@ -27,8 +28,12 @@ class Line(NamedTuple):
 
 
 def effective(settings: Settings) -> Iterator[str]:
-    """Every key with the value that is in force, as TOML would name it."""
-    yield from _flat("", msgspec.to_builtins(settings))
+    """Every key with the value that is in force, as TOML would name it; of receivers' addresses what is no secret."""
+    receivers = tuple(
+        msgspec.structs.replace(one, url=shown(one.url)) if one.url else one for one in settings.alerts.receivers
+    )
+    alerts = msgspec.structs.replace(settings.alerts, receivers=receivers)
+    yield from _flat("", msgspec.to_builtins(msgspec.structs.replace(settings, alerts=alerts)))
 
 
 def check(settings: Settings) -> Iterator[Line]:

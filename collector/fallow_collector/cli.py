@@ -5,6 +5,7 @@ import asyncio
 import faulthandler
 import gc
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -55,11 +56,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(settings: Settings) -> int:
+    os.umask(0o077)  # SQLite, DuckDB and Arrow make files beside those that we give a mode to
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="level=%(levelname)s at=%(name)s %(message)s"
     )
     faulthandler.enable()  # systemd's watchdog ends us by SIGABRT: the journal then says where we were stuck
-    for library in ("uvicorn", "httpx"):  # their lives are told by the collector's own lines
+    for library in ("uvicorn", "httpx"):  # their lives are told by the collector's own lines, without secret addresses
         logging.getLogger(library).setLevel(logging.WARNING)
     # Each message makes some hundred objects that die at once and in no cycle; looking through them, and through the
     # fleet, at Python's usual pace took a fourteenth of the collector's time.

@@ -16,7 +16,7 @@ from influxdb_client.client.flux_csv_parser import FluxCsvParserException, FluxQ
 from fallow_collector.stores.influx.lines import MEASUREMENT
 from fallow_collector.stores.influx.settings import InfluxSettings
 from fallow_collector.stores.influx.table import Columns, bounds_ms, check, step_ms
-from fallow_collector.stores.influx.token import TokenFile
+from fallow_collector.stores.influx.token import TokenFile, said
 from fallow_collector.stores.influx.writer import connect
 from fallow_collector.stores.store import HistoryQuery, StoreError, Table
 from fallow_proto.metrics import BY_NAME, Kind
@@ -93,10 +93,10 @@ class FluxHistory:
                     time_ms = round(record.get_time().timestamp() * 1000)
                     columns.add(record.get_field(), [time_ms], [record.get_value()])
         except (InfluxDBError, FluxQueryException, urllib3.exceptions.HTTPError) as error:
-            said = " ".join(str(error).split())[:500]
             raise StoreError(
-                f"history cannot be asked for in Flux: {said}; check store.influx.url, org, bucket and token_file "
-                "(it must be allowed to read), or set store.influx.query to what the server speaks"
+                f"history cannot be asked for in Flux: {said(str(error), self._token.text())}; check store.influx.url, "
+                "org, bucket and token_file (it must be allowed to read), or set store.influx.query to what the server "
+                "speaks"
             ) from error
         except (FluxCsvParserException, LookupError, ValueError, TypeError, AttributeError) as error:
             raise StoreError(f"the answer to a Flux query is not its annotated CSV: {error!r}") from error

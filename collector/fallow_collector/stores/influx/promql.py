@@ -17,7 +17,7 @@ import msgspec
 
 from fallow_collector.stores.influx.lines import MEASUREMENT
 from fallow_collector.stores.influx.table import Columns, bounds_ms, check, step_ms
-from fallow_collector.stores.influx.token import TokenFile
+from fallow_collector.stores.influx.token import TokenFile, said
 from fallow_collector.stores.store import HistoryQuery, StoreError, Table
 from fallow_proto.metrics import BY_NAME, Kind
 
@@ -147,10 +147,10 @@ class PromqlHistory:
         except httpx.HTTPError as error:
             raise StoreError(f"{url} cannot be asked for history: {error or type(error).__name__}") from error
         if answer.status_code != httpx.codes.OK:
-            said = " ".join(answer.text.split())[:500]
             raise StoreError(
-                f"{url} answered {answer.status_code}: {said}; expected VictoriaMetrics: check store.influx.url and "
-                "token_file, or set store.influx.query to what the server speaks"
+                f"{url} answered {answer.status_code}: {said(answer.text, self._token.text())}; expected "
+                "VictoriaMetrics: check store.influx.url and token_file, or set store.influx.query to what the server "
+                "speaks"
             )
         return answer.content
 

@@ -26,5 +26,10 @@ class InfluxSettings(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.url:
             parts = urlsplit(self.url)
-            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
                 raise ValueError(f"url = {self.url!r}, expected http://host:port or https://host:port")
+            if parts.query or "@" in parts.netloc:  # not repeated here: it may be a secret
+                raise ValueError(
+                    "url holds a query, or a user or password, expected http://host:port or https://host:port; a token "
+                    "belongs into token_file"
+                )

@@ -3,6 +3,14 @@
 from fallow_collector.stores.store import StoreError
 from fallow_proto.settings import SettingsError, secret
 
+HIDDEN = "(hidden)"
+
+
+def said(answer: str, token: str | None) -> str:
+    """The beginning of what a server answered, on one line, without our token: it may well repeat what it was told."""
+    text = answer.replace(token, HIDDEN) if token else answer
+    return " ".join(text.split())[:500]
+
 
 class TokenFile:
     """path may be empty: then there is no token, and none is sent."""

@@ -28,6 +28,7 @@ from influxdb_client.rest import ApiException
 from fallow_collector.stores.influx.bounded import BoundedPool
 from fallow_collector.stores.influx.settings import InfluxSettings
 from fallow_collector.stores.influx.settle import Broken, Seen, Silent
+from fallow_collector.stores.influx.token import said
 from fallow_collector.stores.store import StoreError
 
 _CONNECT_TIMEOUT_S = 5.0
@@ -83,6 +84,7 @@ class Writer:
 
     def __init__(self, settings: InfluxSettings, token: str | None, timeout_s: float) -> None:
         self._settings = settings
+        self._token = token
         self._timeout_s = timeout_s
         self._client = connect(settings, token, timeout_s)
         rest = self._client.api_client.rest_client
@@ -97,7 +99,7 @@ class Writer:
         except ApiException as error:
             if not error.status:  # the client's way to say: TLS
                 raise WriteError(f"{url}: {error.reason}; check the server's certificate", seen=Broken()) from error
-            return judge(error.status, error.headers or {}, _text(error.body), url, now)
+            return judge(error.status, error.headers or {}, said(_text(error.body), self._token), url, now)
         except urllib3.exceptions.NewConnectionError as error:
             raise WriteError(f"{url} cannot be reached: {error}", seen=Broken()) from error
         except urllib3.exceptions.TimeoutError as error:
@@ -112,7 +114,7 @@ class Writer:
 
 def judge(status: int, headers: Mapping[str, str], text: str, url: str, now: float) -> Answer:
     """The table above. Raises WriteError; its message says which key of the configuration to look at."""
-    said = f"{url} answered {status}" + (f": {text}" if text else "")
+    found = f"{url} answered {status}" + (f": {text}" if text else "")
     match status:
         case 204:
             return Stored()
@@ -122,24 +124,24 @@ def judge(status: int, headers: Mapping[str, str], text: str, url: str, now: flo
             return TooLarge()
         case 401 | 403:
             raise WriteError(
-                f"{said}; expected a token that may write the bucket: check store.influx.token_file "
+                f"{found}; expected a token that may write the bucket: check store.influx.token_file "
                 "(it is read again at the next attempt)",
                 new_token=True,
             )
         case 404:
-            raise WriteError(f"{said}; check store.influx.org, store.influx.bucket and the path in store.influx.url")
+            raise WriteError(f"{found}; check store.influx.org, store.influx.bucket and the path in store.influx.url")
         case 429 | 503:
             pause_s = retry_after_s(headers, now)
-            raise WriteError(f"{said}; too busy, the next attempt is in {pause_s:g} s", pause_s=pause_s)
+            raise WriteError(f"{found}; too busy, the next attempt is in {pause_s:g} s", pause_s=pause_s)
         case _ if 300 <= status < 400:
             raise WriteError(
                 f"{url} answered {status}, a redirect to {headers.get('Location', 'nowhere')}, which is not followed; "
                 "set store.influx.url to the final address"
             )
         case _ if 200 <= status < 300:
-            raise WriteError(f"{said}, expected 204; store.influx.url is not that of a write API")
+            raise WriteError(f"{found}, expected 204; store.influx.url is not that of a write API")
         case _:
-            raise WriteError(said)
+            raise WriteError(found)
 
 
 def retry_after_s(headers: Mapping[str, str], now: float) -> float:
@@ -156,6 +158,4 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float:
 
 
 def _text(body: str | bytes | None) -> str:
-    """The beginning of an error's text, on one line."""
-    text = body.decode(errors="replace") if isinstance(body, bytes) else body or ""
-    return " ".join(text.split())[:500]
+    return body.decode(errors="replace") if isinstance(body, bytes) else body or ""

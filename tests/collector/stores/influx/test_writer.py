@@ -44,9 +44,12 @@ def test_retry_after_is_seconds_or_a_date_and_never_more_than_ten_minutes(text: 
     ("key", "value", "hint"),
     [
         ("URL", "influx:8086", "expected http://host:port"), ("URL", "http://", "expected http://host:port"),
+        ("URL", "http://ann:s3cret@influx:8086", "url holds a query, or a user or password"),
+        ("URL", "http://influx:8086/?token=s3cret", "url holds a query, or a user or password"),
         ("SETTLE_S", "-1", "settle_s"), ("SETTLE_S", "nan", "settle_s"), ("QUERY", "sql", "query"),
     ],
 )
 def test_a_bad_setting_names_its_key(key: str, value: str, hint: str) -> None:
-    with pytest.raises(SettingsError, match=hint):
+    with pytest.raises(SettingsError, match=hint) as refused:
         load(InfluxSettings, None, "T", {f"T_{key}": value})
+    assert "s3cret" not in str(refused.value)
