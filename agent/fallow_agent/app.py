@@ -295,7 +295,8 @@ class Agent:
             message = f"the spool is at its limits ({limits}); the oldest goes"
             self._note(Happening(EventKind.SPOOL_DROPPED, "", message, times=lost))
         if committed.set_aside:
-            self._note(Happening(EventKind.SPOOL_DROPPED, "", f"what the spool held is lost: {committed.set_aside}"))
+            message = f"what the spool held is not sent: {committed.set_aside}"
+            self._note(Happening(EventKind.SPOOL_DROPPED, "", message))
         self._say_problem(committed.problem)
         if (damaged := committed.counters.damaged - self._counters.damaged) > 0:
             log.warning(line("spool rows were damaged and are gone", rows=damaged))

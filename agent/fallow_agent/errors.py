@@ -8,6 +8,7 @@ AgentError
 ├── QuiesceError     what is said of a quiesce cannot be read or written
 └── SpoolError       the spool cannot do it now; nothing of the commit is there
     ├── SpoolDamaged     its file is not what was written; it has to be set aside
+    ├── SpoolNewer       a newer agent wrote its file; it has to be set aside, whole
     └── SpoolBusy        another agent uses it
 """
 
@@ -42,6 +43,10 @@ class SpoolError(AgentError):
 
 class SpoolDamaged(SpoolError):
     """The spool's file is not what was written."""
+
+
+class SpoolNewer(SpoolError):
+    """The spool's file was written by a newer agent; nothing of it was touched."""
 
 
 class SpoolBusy(SpoolError):

@@ -1,6 +1,9 @@
 """No trouble with the disk stops the spool: it goes on in memory, says so, and moves back."""
 
+import contextlib
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fallow_agent.errors import SpoolBusy
-from fallow_agent.spool.item import Commit, Counters
+from fallow_agent.spool.item import Commit, Counters, Refused
 from fallow_agent.spool.spool import FILE, Spool
 from tests.agent.builders import START_MS, event, ranges, report
 
@@ -114,6 +117,44 @@ def test_memory_is_bounded_and_what_it_dropped_is_counted_on_disk_later(tmp_path
     again.close()
 
 
+def test_what_is_refused_while_the_disk_is_in_trouble_is_counted_and_does_not_come_back(small_disk: Path) -> None:
+    spool = spool_in(small_disk)
+    spool.commit(Commit([report(1), report(2)]), START_MS, 0.0)
+    (small_disk / "filler").write_bytes(bytes(os.statvfs(small_disk).f_bavail * 4096))
+    spool.commit(Commit([report(3, padding=8_000), report(4)]), START_MS, 1.0)
+    assert spool.problem
+    spool.commit(Commit(refusals=[Refused(ranges(a=[(2, 3)]), "malformed")]), START_MS, 2.0)
+    assert held(spool) == [1, 4]
+    (small_disk / "filler").unlink()
+    spool.commit(Commit(), START_MS, 60.0)
+    assert (spool.problem, held(spool)) == ("", [1, 4])
+    assert spool.counters() == Counters(refused=2)
+    spool.close()
+
+
+def test_a_disk_that_is_full_when_the_agent_starts_is_used_when_there_is_room(small_disk: Path) -> None:
+    (small_disk / "filler").write_bytes(bytes(os.statvfs(small_disk).f_bavail * 4096))
+    spool = spool_in(small_disk)
+    assert "No space left" in spool.problem
+    spool.commit(Commit([report(1)]), START_MS, 1.0)
+    (small_disk / "filler").unlink()
+    spool.commit(Commit([report(2)]), START_MS, 60.0)
+    assert (spool.problem, held(spool)) == ("", [1, 2])
+    spool.close()
+
+
+def test_what_is_acknowledged_before_it_is_there_was_not_meant(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    spool = spool_in(tmp_path / "file")
+    spool.commit(Commit([report(1)], [ranges(a=[(1, 2**64 - 1)])]), START_MS, 1.0)
+    spool.commit(Commit([report(2)]), START_MS, 2.0)
+    assert held(spool) == [2]
+    (tmp_path / "file").unlink()
+    spool.commit(Commit([report(3)]), START_MS, 60.0)
+    assert (spool.problem, held(spool)) == ("", [2, 3])
+    spool.close()
+
+
 def test_a_full_disk_costs_nothing_but_durability(small_disk: Path) -> None:
     spool = spool_in(small_disk)
     for seq in range(1, 201):
@@ -164,6 +205,20 @@ def test_a_file_that_is_no_database_is_set_aside_and_counted(tmp_path: Path) -> 
     spool.close()
 
 
+def test_a_file_that_says_it_cannot_be_written_is_set_aside_and_counted(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path)
+    spool.commit(Commit([report(1)]), START_MS, 1.0)
+    spool.close()
+    with (tmp_path / FILE).open("r+b") as file:
+        file.seek(18)
+        file.write(b"\xfd")
+    spool = spool_in(tmp_path)
+    assert f"expected 1 or 2; it was set aside as {FILE}.damaged-0" in spool.set_aside()
+    spool.commit(Commit([report(2)]), START_MS, 1.0)
+    assert (spool.problem, held(spool), spool.counters().quarantined) == ("", [2], 1)
+    spool.close()
+
+
 def test_damaged_files_are_kept_up_to_three(tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / FILE).write_bytes(b"garbage %d" % number * 1_000)
@@ -172,6 +227,29 @@ def test_damaged_files_are_kept_up_to_three(tmp_path: Path) -> None:
         spool.close()
         (tmp_path / FILE).unlink(missing_ok=True)
     assert len(list(tmp_path.glob("*.damaged-*"))) == 3
+
+
+def test_what_a_newer_agent_wrote_is_set_aside_whole_and_never_replaced(tmp_path: Path) -> None:
+    for number in range(5):
+        with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as newer, newer:
+            newer.execute("PRAGMA journal_mode = WAL")
+            newer.execute("PRAGMA user_version = 99")
+            newer.execute("CREATE TABLE other AS SELECT ? AS a", (number,))
+            shutil.copytree(tmp_path, tmp_path / "killed", ignore=shutil.ignore_patterns("*.newer-*", "killed"))
+        for file in (tmp_path / "killed").iterdir():
+            file.replace(tmp_path / file.name)
+        (tmp_path / "killed").rmdir()
+        spool = spool_in(tmp_path)
+        told = spool.set_aside()
+        assert "was written by a newer agent (format 99" in told
+        assert f"set aside as {FILE}.newer-{number}" in told
+        spool.commit(Commit([report(1)]), START_MS, 1.0)
+        assert (spool.problem, held(spool), spool.counters().quarantined) == ("", [1], 1)
+        spool.close()
+        (tmp_path / FILE).unlink()
+    for number in range(5):
+        with contextlib.closing(sqlite3.connect(tmp_path / f"{FILE}.newer-{number}")) as kept:
+            assert kept.execute("SELECT a FROM other").fetchall() == [(number,)]
 
 
 def test_damage_that_shows_later_costs_what_was_on_disk_and_no_more(tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 import shutil
 import sqlite3
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
-from fallow_agent.errors import SpoolDamaged
+from fallow_agent.errors import SpoolNewer
 from fallow_agent.spool.database import Database
 from fallow_agent.spool.item import Commit, Item, Refused
 from tests.agent.builders import START_MS, event, layout, ranges, report
@@ -180,13 +181,55 @@ def test_a_report_whose_layout_is_damaged_is_removed_not_sent(tmp_path: Path) ->
     spool.close()
 
 
+def test_a_report_whose_row_names_another_layout_is_removed_not_sent(tmp_path: Path) -> None:
+    spool = database(tmp_path / "s")
+    spool.commit(Commit([report(1, devices=1), report(2, devices=2), report(3, devices=1)]), START_MS)
+    spool.close()
+    with sqlite3.connect(tmp_path / "s") as db:
+        db.execute("UPDATE report SET layout = 3 - layout WHERE number % 16 = 3")
+    db.close()
+    spool = database(tmp_path / "s")
+    assert seqs(spool.read("a", 1, 3, 1 << 20)[0]) == [1, 2]
+    assert spool.counters().damaged == 1
+    spool.close()
+
+
+@pytest.mark.parametrize("name", ["b", "another", ""])
+def test_what_is_of_an_epoch_whose_name_was_falsified_is_removed_not_sent(name: str, tmp_path: Path) -> None:
+    spool = database(tmp_path / "s")
+    spool.commit(Commit([report(1), event(2)]), START_MS)
+    spool.close()
+    with sqlite3.connect(tmp_path / "s") as db:
+        db.execute("UPDATE epoch SET name = ?", (name,))
+    db.close()
+    spool = database(tmp_path / "s")
+    assert spool.read(name, 1, 9, 1 << 20) == ([], 9)
+    assert spool.counters().damaged == 2
+    spool.close()
+
+
+def test_rows_of_the_format_before_are_read(tmp_path: Path) -> None:
+    spool = database(tmp_path / "s")
+    spool.commit(Commit([report(1), event(2)]), START_MS)
+    spool.close()
+    with sqlite3.connect(tmp_path / "s") as db:
+        for table, item in (("report", report(1)), ("event", event(2))):
+            db.execute(f"UPDATE {table} SET crc = ?", (crc32(item.body),))
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    spool = database(tmp_path / "s")
+    assert spool.read("a", 1, 9, 1 << 20) == ([report(1), event(2)], 9)
+    assert not any(spool.counters())
+    spool.close()
+
+
 def test_a_file_of_a_newer_agent_is_not_touched(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "s") as db:
         db.execute("PRAGMA user_version = 99")
         db.execute("CREATE TABLE other (a)")
     db.close()
     before = (tmp_path / "s").read_bytes()
-    with pytest.raises(SpoolDamaged, match="newer agent"):
+    with pytest.raises(SpoolNewer, match="format 99, this one knows 2"):
         database(tmp_path / "s")
     assert (tmp_path / "s").read_bytes() == before
 

@@ -16,20 +16,23 @@ from zlib import crc32
 
 from google.protobuf.message import DecodeError
 
-from fallow_agent.errors import SpoolDamaged, SpoolError
+from fallow_agent.errors import SpoolDamaged, SpoolError, SpoolNewer
 from fallow_agent.spool.item import Commit, Counters, Dropped, Item, Ranges, Refused
+from fallow_agent.spool.log import lost_commits
+from fallow_agent.spool.seal import sealed
 from fallow_proto.codec import layout_hash
 from fallow_proto.failpoint import Point, reached
 from fallow_proto.ranges import RangeSet
 from fallow_proto.v1 import telemetry_pb2 as pb
 
-SCHEMA = 1
+SCHEMA = 2  # 1: a row's checksum is of its body only
 _SEQ_BITS = 40
 _LAST_SEQ = (1 << _SEQ_BITS) - 1
 _DEAD_LETTERS = 1_000
 _LAYOUTS = 16  # more than that, and the ones that no report needs are looked for
 _DROP_STEP = 32
 _READ_STEP = 1_000
+_WRITE_FORMAT = 18  # where in a file; https://sqlite.org/fileformat2.html#the_database_header
 _DAMAGE = {
     sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB,
     sqlite3.SQLITE_ERROR,  # our statements do not change: they fail on tables that are not ours any more
@@ -63,6 +66,7 @@ class Database:
         self._max_age_ms = max_age_ms
         self._epochs: dict[str, int] = {}
         self._layouts: dict[bytes, int] = {}
+        _check_header(path)
         with _translated():
             self._db = sqlite3.connect(
                 path or ":memory:", isolation_level=None, check_same_thread=False, timeout=1.0
@@ -70,23 +74,25 @@ class Database:
         self._db.text_factory = partial(str, encoding="utf-8", errors="replace")  # of a name that is damaged
         try:
             with _translated():
-                self._prepare()
+                self._prepare(path)
             self.recovered = self.held()
             """What was in it when it was opened. Every row is read for that, so that damage shows now."""
         except SpoolError:
             self._db.close()
             raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, path: Path | None) -> None:
         run = self._db.execute
-        version = run("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA:
-            raise SpoolDamaged(
-                f"was written by a newer agent (format {version}, this one knows {SCHEMA}); "
-                "install the newer agent again to send what is in it"
-            )
         # Exclusive: the write-ahead log's index lives on the heap, so that a full disk cannot mean SIGBUS.
         run("PRAGMA locking_mode = EXCLUSIVE")
+        version = run("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA:
+            raise SpoolNewer(
+                f"was written by a newer agent (format {version}, this one knows {SCHEMA}); to send what is in it, "
+                "install that agent again and, while it is stopped, give the file its name back"
+            )
+        self._page_bytes: int = run("PRAGMA page_size").fetchone()[0]
+        lost = 0 if path is None else self._lost_commits(path)
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = NORMAL")
         run(f"PRAGMA journal_size_limit = {16 << 20}")
@@ -95,8 +101,17 @@ class Database:
         if _schema(self._db) != _expected_schema():
             raise SpoolDamaged("its tables are not those that were made")
         run(f"PRAGMA user_version = {SCHEMA}")
-        self._page_bytes: int = run("PRAGMA page_size").fetchone()[0]
+        with self._transaction():
+            self._count(Counters(damaged=lost))
         self._forget_unused()
+
+    def _lost_commits(self, path: Path) -> int:
+        """Of a damaged log; to be asked before anything is written, which would be into it."""
+        _, usable, _ = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        try:
+            return lost_commits(path.with_name(f"{path.name}-wal"), self._page_bytes, max(usable, 0))
+        except OSError as error:
+            raise SpoolError(f"its log cannot be read: {error}") from error
 
     def _forget_unused(self) -> None:
         """Drop layouts and epochs that nothing needs."""
@@ -138,14 +153,9 @@ class Database:
             for refusal in commit.refusals:
                 self._set_aside(refusal, now_ms)
             dropped = self._bound(now_ms)
-            self._count(Counters(dropped_reports=dropped.reports, dropped_events=dropped.events))
+            self._count(commit.counted + Counters(dropped_reports=dropped.reports, dropped_events=dropped.events))
         reached(Point.SPOOL_AFTER_COMMIT)
         return dropped
-
-    def count(self, counters: Counters) -> None:
-        """Add to the counters."""
-        with _translated(), self._transaction():
-            self._count(counters)
 
     def counters(self) -> Counters:
         with _translated():
@@ -171,8 +181,10 @@ class Database:
                     return found, (row & _LAST_SEQ) - 1
                 if layout not in layouts:
                     layouts[layout] = _parsed(layout)
-                known = bool(event) or layouts[layout] is not None
-                if crc32(body) != crc or not known or _seq(body, event) != row & _LAST_SEQ:
+                known = layouts[layout]
+                meaning = event.encode() if known is None else known.hash
+                right = crc in (sealed(epoch, meaning, body), crc32(body))  # the latter since format 1
+                if not meaning or not right or _seq(body, event) != row & _LAST_SEQ:
                     self._remove_damaged(row)
                     continue
                 size += len(body)
@@ -200,12 +212,15 @@ class Database:
         if item.layout is None:
             self._db.execute(
                 "INSERT OR REPLACE INTO event (number, time_ms, epoch, id, crc, body) VALUES (?, ?, ?, ?, ?, ?)",
-                (row, item.time_ms, epoch, item.event, crc32(item.body), item.body),
+                (row, item.time_ms, epoch, item.event, sealed(item.epoch, item.event.encode(), item.body), item.body),
             )
         else:
             self._db.execute(
                 "INSERT OR REPLACE INTO report (number, time_ms, layout, crc, body) VALUES (?, ?, ?, ?, ?)",
-                (row, item.time_ms, self._layout(item.layout), crc32(item.body), item.body),
+                (
+                    row, item.time_ms, self._layout(item.layout), sealed(item.epoch, item.layout.hash, item.body),
+                    item.body,
+                ),
             )
 
     def _epoch(self, name: str) -> int:
@@ -335,6 +350,22 @@ def _parsed(layout: bytes | None) -> pb.Layout | None:
 def _seq(body: bytes, event: str) -> int:
     """The number that a report or event bears: a flipped bit of a row's own number would make it another one."""
     return pb.Event.FromString(body).seq if event else pb.Report.FromString(body).seq
+
+
+def _check_header(path: Path | None) -> None:
+    """To be asked while the file is closed. Of one whose format for writing it does not know, SQLite says no more than
+    that the database is read-only, as of a disk that is."""
+    if path is None:
+        return
+    try:
+        with path.open("rb") as file:
+            header = file.read(_WRITE_FORMAT + 1)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SpoolError(f"it cannot be read: {error}") from error
+    if len(header) > _WRITE_FORMAT and header[_WRITE_FORMAT] not in (1, 2):
+        raise SpoolDamaged(f"its header names the format {header[_WRITE_FORMAT]}, expected 1 or 2")
 
 
 def _schema(database: sqlite3.Connection) -> list[tuple[object, ...]]:

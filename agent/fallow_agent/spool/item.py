@@ -43,6 +43,7 @@ class Commit:
     items: list[Item] = field(default_factory=list)
     trims: list[Ranges] = field(default_factory=list)  # after the items: what the store has for good
     refusals: list[Refused] = field(default_factory=list)  # set aside as dead letters
+    counted: "Counters" = field(default_factory=lambda: Counters())  # what happened before it came here
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,8 @@ class Counters(NamedTuple):
     dropped_reports: int = 0  # to stay within max_mib and max_age_h
     dropped_events: int = 0
     refused: int = 0  # by the collector, set aside
-    damaged: int = 0  # rows whose checksum was wrong
-    quarantined: int = 0  # files set aside as damaged
+    damaged: int = 0  # rows whose checksum was wrong, and commits at the end of a log
+    quarantined: int = 0  # files set aside, as damaged or of a newer agent
 
     def __add__(self, other: tuple[object, ...]) -> "Counters":
         return Counters(*(a + b for a, b in zip(self, other, strict=True)))  # type: ignore[operator]

@@ -7,11 +7,12 @@ which moves to disk as soon as that works again; a damaged file is set aside and
 import contextlib
 import fcntl
 import os
+from itertools import count
 from pathlib import Path
 
-from fallow_agent.errors import SpoolBusy, SpoolDamaged, SpoolError
+from fallow_agent.errors import SpoolBusy, SpoolDamaged, SpoolError, SpoolNewer
 from fallow_agent.spool.database import Database
-from fallow_agent.spool.item import Commit, Counters, Dropped, Item, merge
+from fallow_agent.spool.item import Commit, Counters, Dropped, Item, Refused, merge
 from fallow_proto.ranges import RangeSet
 
 FILE = "spool.sqlite"
@@ -33,6 +34,8 @@ class Spool:
         self._memory = self._new_memory()
         self._memory_counters = Counters()
         self._untrimmed: dict[str, RangeSet] = {}  # acknowledged, but the disk could not be told yet
+        self._unrefused: dict[str, RangeSet] = {}  # refused, the same
+        self._reason = ""  # of these, the newest
         self._retry_at = 0.0
         self._counters = Counters()
         self._recovered: dict[str, RangeSet] = {}
@@ -59,6 +62,7 @@ class Spool:
 
     def commit(self, commit: Commit, now_ms: int, now: float) -> Dropped:
         """Take in, trim and set aside in one transaction. now_ms: unix milliseconds; now: monotonic seconds."""
+        self._forget_answers_to(commit.items)
         if self._disk is None and now >= self._retry_at:
             self._retry_disk(now)
         if self._disk is not None and now >= self._retry_at:
@@ -71,9 +75,17 @@ class Spool:
                 return dropped
         for ranges in commit.trims:
             merge(self._untrimmed, ranges)
-        dropped = self._memory.commit(commit, now_ms)
-        self.count(dropped)
-        return dropped
+        for refusal in commit.refusals:
+            merge(self._unrefused, refusal.ranges)
+            self._reason = refusal.reason
+        return self._memory.commit(commit, now_ms)
+
+    def _forget_answers_to(self, items: list[Item]) -> None:
+        """What was acknowledged or refused before it was there was not meant."""
+        for answered in (self._untrimmed, self._unrefused):
+            for item in items if answered else ():
+                if item.epoch in answered:
+                    answered[item.epoch].remove(item.seq, item.seq)
 
     def try_disk(self, now_ms: int, now: float) -> None:
         """Without the patience that a disk in trouble gets else: what is in memory now ends with the agent."""
@@ -83,17 +95,21 @@ class Spool:
 
     def _commit_to_disk(self, disk: Database, commit: Commit, now_ms: int) -> Dropped:
         waiting = self._memory_items()
-        counters = self._memory_counters
-        dropped = disk.commit(
-            Commit(waiting + commit.items, [self._untrimmed, *commit.trims], commit.refusals), now_ms
-        )
-        self._untrimmed = {}
-        if waiting or any(counters):
+        counted = self._uncounted()
+        refused = [Refused(self._unrefused, self._reason)] if self._unrefused else []
+        dropped = disk.commit(Commit(
+            waiting + commit.items, [self._untrimmed, *commit.trims], refused + commit.refusals, counted
+        ), now_ms)
+        self._untrimmed, self._unrefused = {}, {}
+        self._memory_counters = Counters()
+        if waiting or any(counted):
             self._memory.close()
             self._memory = self._new_memory()
-            self._memory_counters = Counters()
-            disk.count(counters)
         return dropped
+
+    def _uncounted(self) -> Counters:
+        """What the disk has not counted yet."""
+        return self._memory_counters + self._memory.counters()
 
     def _memory_items(self) -> list[Item]:
         items = []
@@ -121,7 +137,9 @@ class Spool:
                 return [], lo - 1
             hi = min(hi, until)
             items += found
-        return sorted((item for item in items if item.seq <= hi), key=lambda item: item.seq), hi
+        done = [ranges[epoch] for ranges in (self._untrimmed, self._unrefused) if epoch in ranges]
+        left = (item for item in items if item.seq <= hi and not any(item.seq in ranges for ranges in done))
+        return sorted(left, key=lambda item: item.seq), hi
 
     def count(self, dropped: Dropped) -> None:
         """Count what was dropped before it came here."""
@@ -131,7 +149,7 @@ class Spool:
         with contextlib.suppress(SpoolError):  # then the last ones that were read will do
             if self._disk is not None:
                 self._counters = self._disk.counters()
-        return self._counters + self._memory_counters
+        return self._counters + self._uncounted()
 
     def close(self) -> None:
         for database in self._databases():
@@ -159,7 +177,7 @@ class Spool:
             self._take_lock()
             try:
                 self._disk = self._new_disk()
-            except SpoolDamaged as error:
+            except (SpoolDamaged, SpoolNewer) as error:
                 self._quarantine(error)
                 self._disk = self._new_disk()
             self._recovered = self._disk.recovered
@@ -187,17 +205,28 @@ class Spool:
         else:
             self._retry_at = now
 
-    def _quarantine(self, error: SpoolDamaged) -> None:
-        """Rename the file aside. Raises OSError."""
-        aside = [self._directory / f"{FILE}.damaged-{number}" for number in range(_QUARANTINED_FILES)]
-        target = next((path for path in aside if not path.exists()), None)
-        if target is None:
-            target = min(aside, key=lambda path: path.stat().st_mtime)
-        for suffix in ("-wal", "-shm", "-journal"):
-            (self._directory / f"{FILE}{suffix}").unlink(missing_ok=True)
-        (self._directory / FILE).replace(target)
+    def _quarantine(self, error: SpoolDamaged | SpoolNewer) -> None:
+        """Rename the file aside, with the log that belongs to it. Of damaged ones a few stay; what a newer agent wrote
+        is whole, and never replaced. Raises OSError."""
+        if isinstance(error, SpoolNewer):
+            target = next(path for number in count() if not (path := self._aside("newer", number)).exists())
+        else:
+            aside = [self._aside("damaged", number) for number in range(_QUARANTINED_FILES)]
+            target = next((path for path in aside if not path.exists()), None) or min(
+                aside, key=lambda path: path.stat().st_mtime
+            )
+        for suffix in ("-wal", "-journal", ""):  # the file last: cut short, this is done again
+            file, to = self._directory / f"{FILE}{suffix}", target.with_name(f"{target.name}{suffix}")
+            if file.exists():
+                file.replace(to)
+            elif not isinstance(error, SpoolNewer):
+                to.unlink(missing_ok=True)
+        (self._directory / f"{FILE}-shm").unlink(missing_ok=True)
         self._memory_counters += Counters(quarantined=1)
         self._set_aside = f"{self._directory / FILE}: {error}; it was set aside as {target.name}"
+
+    def _aside(self, why: str, number: int) -> Path:
+        return self._directory / f"{FILE}.{why}-{number}"
 
     def _take_lock(self) -> None:
         """Raises SpoolBusy, OSError. The lock ends with the process, however it ends."""
@@ -213,8 +242,12 @@ class Spool:
                 f"{self._directory} is used by another agent (process {holder}); stop that one, or give this one "
                 "its own [spool] dir"
             ) from error
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        except OSError:  # the disk is full; kept open, it would keep this very agent from another try
+            os.close(lock)
+            raise
         self._lock = lock
 
 
