@@ -1,6 +1,5 @@
 """Connections that are cut or falsified at every byte of a session, and slow ones: nothing is lost or doubled."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +9,7 @@ import pytest
 
 from tests.agent.certificates import Authority
 from tests.e2e.programs import until
-from tests.faults import impatient
-from tests.faults.programs import QUICK, Scene
+from tests.faults.programs import QUICK, Scene, dialling_at_once
 from tests.faults.proxy import GOOD, Cut, Fate, Proxy, Way
 from tests.faults.settled import settled
 from tests.faults.table import cycles, record, row_of
@@ -63,7 +61,7 @@ def rig(
         if authority is not None:
             scene.collector.url = scene.collector.url.replace("http:", "https:")
         if hasty:
-            scene.node.agent.under = (sys.executable, impatient.__file__)
+            dialling_at_once(scene)
         with scene:
             yield Rig(scene, proxy)
 

@@ -1,7 +1,6 @@
 """Peers that hang while their kernels answer, and wires that swallow one direction: noticed, and nothing is lost."""
 
 import os
-import sys
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -11,9 +10,8 @@ from signal import SIGCONT, SIGSTOP
 import pytest
 
 from tests.e2e.programs import until
-from tests.faults import impatient
 from tests.faults.noticed import NOTICED_S, QUICK, idle, is_back, is_lost, losses
-from tests.faults.programs import Scene
+from tests.faults.programs import Scene, dialling_at_once
 from tests.faults.proxy import GOOD, Fate, Proxy, Way
 from tests.faults.table import cycles, record, row_of
 
@@ -32,8 +30,7 @@ def test_whoever_hangs_is_noticed_by_the_other_side_and_comes_back(tmp_path: Pat
         for proxy, node in zip(proxies, scene.nodes, strict=True):
             proxy.lead_to(scene.collector.grpc)
             node.agent.also = {"FALLOW_AGENT_COLLECTOR": proxy.address}
-            node.agent.under = (sys.executable, impatient.__file__)
-        stack.enter_context(scene)
+        stack.enter_context(dialling_at_once(scene))
         mute, deaf, stopped, untouched = scene.nodes
         until(lambda: idle(scene) == len(scene.nodes), "all boards are idle")
         for _ in range(rounds):

@@ -1,6 +1,5 @@
 """kill -9 of the collector: what it acknowledged is in its store, once, and agents bring the rest."""
 
-import sys
 import time
 from pathlib import Path
 from random import Random
@@ -8,8 +7,7 @@ from random import Random
 import pytest
 
 from tests.e2e.programs import Program, until
-from tests.faults import impatient
-from tests.faults.programs import Node, Scene
+from tests.faults.programs import Node, Scene, dialling_at_once
 from tests.faults.table import cycles, record, row_of
 
 pytestmark = pytest.mark.server("cc")
@@ -27,10 +25,7 @@ def test_kill_9_of_the_collector_at_random_moments_loses_nothing_that_was_owed(
 ) -> None:
     chance = Random(7)
     kills = cycles(short=10, long=1_000)
-    scene = Scene(tmp_path, nvml_library, *QUICK, nodes=2)
-    for node in scene.nodes:
-        node.agent.under = (sys.executable, impatient.__file__)
-    with scene:
+    with dialling_at_once(Scene(tmp_path, nvml_library, *QUICK, nodes=2)) as scene:
         for number in range(kills):
             if number % 5 == 4:  # it lives for long enough to acknowledge something; else it may not even be ready
                 enough = len(scene.tap.acknowledged["n0"])

@@ -15,7 +15,7 @@ from fallow_client.errors import FallowError
 from fallow_proto.alerts import SilenceWanted
 from tests.e2e.programs import Program, until
 from tests.faults.disks import Disk
-from tests.faults.programs import Scene
+from tests.faults.programs import Scene, dialling_at_once
 from tests.faults.table import cycles, record, row_of
 
 pytestmark = pytest.mark.server("cc")
@@ -88,7 +88,7 @@ def test_power_cuts_of_the_collector_s_host_lose_nothing_that_was_acknowledged(
     promises = Promises()
     longest_s = 0.0
     with Disk(tmp_path / "state.ext4", tmp_path / "collector", mib=128) as disk, \
-            Scene(tmp_path, nvml_library, *QUICK) as scene:
+            dialling_at_once(Scene(tmp_path, nvml_library, *QUICK)) as scene:
         acknowledged = scene.tap.acknowledged[scene.node.name]
         for cut in range(cuts):
             before = len(acknowledged)
@@ -124,7 +124,7 @@ def test_power_cuts_of_an_agent_s_host_lose_nothing_that_was_acknowledged(tmp_pa
     cuts = cycles(short=3, long=300)
     longest_s = 0.0
     with Disk(tmp_path / "spool.ext4", tmp_path / "n0" / "agent", mib=32) as disk, \
-            Scene(tmp_path, nvml_library, *QUICK) as scene:
+            dialling_at_once(Scene(tmp_path, nvml_library, *QUICK)) as scene:
         node = scene.node
         for cut in range(cuts):
             if cut % 2:

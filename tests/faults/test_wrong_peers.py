@@ -15,7 +15,7 @@ from tests.agent.certificates import Authority
 from tests.e2e.programs import Collector, until
 from tests.faults import impatient
 from tests.faults.noticed import losses
-from tests.faults.programs import QUICK, Node, Scene
+from tests.faults.programs import QUICK, Node, Scene, dialling_at_once
 from tests.faults.proxy import Fate, Proxy
 from tests.faults.settled import settled
 from tests.faults.table import record, row_of
@@ -74,7 +74,7 @@ def test_a_portal_and_a_collector_with_tls_are_told_from_the_right_one(
     guarded.url = guarded.url.replace("http:", "https:")
     with portal() as wrong, guarded, Proxy() as proxy:
         proxy.lead_to(wrong.address)
-        scene = hasty(Scene(tmp_path, nvml_library, address=proxy.address))
+        scene = dialling_at_once(Scene(tmp_path, nvml_library, address=proxy.address))
         with scene:
             until(lambda: told(scene.node, "http1.x"), "the agent says what is there")
             assert scene.node.name.encode() not in wrong.heard
@@ -103,7 +103,7 @@ def test_an_agent_with_tls_tells_nothing_to_who_cannot_show_the_right_certificat
     of_stranger.url = of_stranger.url.replace("http:", "https:")
     with portal() as wrong, open_to_all, of_stranger, Proxy() as proxy:
         proxy.lead_to(wrong.address)
-        scene = hasty(Scene(tmp_path, nvml_library, listens, pace=(*QUICK, asks), address=proxy.address))
+        scene = dialling_at_once(Scene(tmp_path, nvml_library, listens, pace=(*QUICK, asks), address=proxy.address))
         scene.collector.url = scene.collector.url.replace("http:", "https:")
         with scene:
             until(lambda: wrong.heard, "the agent knocks")
@@ -161,8 +161,3 @@ def test_a_proxy_that_closes_what_is_idle_never_finds_an_agent_so(tmp_path: Path
             assert losses(scene.node) == 0
             assert (proxy.connections, proxy.idled) == (1, 0)
 
-
-def hasty(scene: Scene) -> Scene:
-    """Its agent dials again at once."""
-    scene.node.agent.under = (sys.executable, impatient.__file__)
-    return scene
