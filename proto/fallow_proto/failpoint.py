@@ -38,6 +38,11 @@ class Point(StrEnum):
     LEASES_BEFORE_COMMIT = "leases.before_commit"
     LEASES_AFTER_COMMIT = "leases.after_commit"  # decided, and nobody was answered
 
+    ALERTS_BEFORE_COMMIT = "alerts.before_commit"  # in the transaction
+    ALERTS_AFTER_COMMIT = "alerts.after_commit"  # in the outbox, and nobody was told
+    ALERTS_BEFORE_SEND = "alerts.before_send"
+    ALERTS_AFTER_SEND = "alerts.after_send"  # the receiver has answered, and that is not noted
+
 
 def _armed(wanted: str) -> tuple[str, int]:
     """Raises ValueError: a misspelt point would never be reached, and its test prove nothing."""

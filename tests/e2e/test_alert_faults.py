@@ -3,43 +3,15 @@
 import random
 import subprocess
 import time
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.hook import Hook
 from tests.e2e.programs import BIN, Collector, Sim, environment, until
+from tests.e2e.telling import collector, connected, ids
 
 NODES, KILLS = 24, 6
-
-NODE_LOST = """
-[[rule]]
-name = "NodeLost"
-over = "node"
-expr = "seen AND NOT connected"
-for_s = 1
-severity = "critical"
-annotations.summary = "$node is lost"
-"""
-
-
-def collector(folder: Path, **receivers: Hook) -> Collector:
-    """One that tells each receiver of each lost node by itself, at once."""
-    rules = folder / "rules.toml"
-    rules.write_text(NODE_LOST)
-    return Collector(
-        folder, f'alerts.rules = ["{rules}"]', "alerts.interval_s = 1", "alerts.group_wait_s = 0",
-        "alerts.group_interval_s = 1", 'alerts.group_by = ["alertname", "node"]',
-        *(line for name, hook in receivers.items() for line in (
-            "[[alerts.receivers]]", f'name = "{name}"', 'type = "webhook"', f'url = "{hook.url}"',
-            "matchers = ['alertname=\"NodeLost\"']",
-        )),
-    )
-
-
-def connected(running: Collector, nodes: int) -> bool:
-    return sum(node["connected"] for node in running.fallow_json("nodes")["items"]) == nodes
 
 
 def test_a_receiver_that_hangs_keeps_no_other_one_waiting_and_the_collector_neither(tmp_path: Path) -> None:
@@ -89,15 +61,6 @@ def kill_while_telling(running: Collector, hook: Hook, chance: random.Random) ->
         time.sleep(chance.uniform(0.0, 0.4))  # the moment is the test's
         running.kill()
         running.start()
-
-
-def ids(hook: Hook) -> dict[tuple[str, str, str], set[str]]:
-    """By node, status and beginning of an alert, the ids of the messages that told of it."""
-    found: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    for one in hook.told:
-        for alert in one.message["alerts"]:
-            found[alert["labels"]["node"], alert["status"], alert["startsAt"]].add(one.identity)
-    return found
 
 
 @pytest.mark.parametrize(("rules", "expected"), [

@@ -29,12 +29,15 @@ COLLECTOR = (
 SELDOM = {Point.EVENTS_AFTER_COMMIT, Point.SLICE_AFTER_BEGIN}  # once in a quiet life of a collector
 UPKEEP = (Point.SLICE_AFTER_WRITE, Point.SLICE_AFTER_CLOSE, Point.HOUR_AFTER_WRITE, Point.HOUR_AFTER_REPLACE)
 LEASES = (Point.LEASES_BEFORE_COMMIT, Point.LEASES_AFTER_COMMIT)  # in test_kill_leases.py
+ALERTS = (  # in test_kill_alerts.py
+    Point.ALERTS_BEFORE_COMMIT, Point.ALERTS_AFTER_COMMIT, Point.ALERTS_BEFORE_SEND, Point.ALERTS_AFTER_SEND,
+)
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_every_point_has_its_test() -> None:
-    assert sorted([*AGENT, *COLLECTOR, *UPKEEP, *LEASES]) == sorted(Point)
+    assert sorted([*AGENT, *COLLECTOR, *UPKEEP, *LEASES, *ALERTS]) == sorted(Point)
 
 
 def test_a_misspelt_point_is_refused_at_the_start() -> None:

@@ -12,6 +12,7 @@ from fallow_collector.alerts.outbox import Outbox, Waiting
 from fallow_collector.alerts.receivers import KINDS
 from fallow_collector.alerts.receivers.verdict import Again, Delivered, Refused
 from fallow_collector.alerts.sender import Attempt, Sender
+from fallow_proto.failpoint import Point, reached
 
 REMEMBERED = 1000
 """Notifications of which refusals are counted; of more, the oldest start anew."""
@@ -55,7 +56,9 @@ class Courier:
         if notification.id in self._delivered:
             await self._settle(notification.id)
             return False
+        reached(Point.ALERTS_BEFORE_SEND)
         attempt = await self.send(notification)
+        reached(Point.ALERTS_AFTER_SEND)
         match attempt.verdict:
             case Delivered():
                 self._failures, self._paused_until = 0, 0.0

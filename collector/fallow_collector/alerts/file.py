@@ -12,6 +12,7 @@ from fallow_collector.alerts.changes import Attempts, Changes, DeadMark, Table
 from fallow_collector.alerts.group import Sending, Told
 from fallow_collector.alerts.silences import Silence
 from fallow_collector.state.file import Kind, StateError, connect
+from fallow_proto.failpoint import Point, reached
 
 FILE = Kind(
     "alerts.sqlite",
@@ -75,6 +76,8 @@ class AlertFile:
                     self._connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", put)
                     self._connection.executemany(f"DELETE FROM {table} WHERE key = ?", gone)
                 self._connection.execute("UPDATE clock SET shows_s = ?", (clock_s,))
+                reached(Point.ALERTS_BEFORE_COMMIT)
+            reached(Point.ALERTS_AFTER_COMMIT)
         except sqlite3.Error as error:
             raise StateError(f"alerts cannot be kept: {error}; check the disk of [state] dir") from error
 
