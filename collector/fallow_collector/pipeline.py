@@ -187,7 +187,9 @@ class Pipeline:
     def deliver(self, progress: Progress) -> None:
         """Tell the agents what became of their reports in the store."""
         if progress.opened is not None:
+            self._drop_waiting()  # some of it may be in the store
             self.streams.learn(progress.opened.items())
+            self._writer.start_taking()
         self.streams.committed(progress.outcome.committed)
         self.streams.lost(progress.outcome.resend)
         for spans in (progress.outcome.committed, progress.outcome.resend):
@@ -221,6 +223,16 @@ class Pipeline:
         self.failures["events"] += 1
         self._events.extendleft(reversed(list(zip(waiting.rows, waiting.spans, strict=True))))
 
+    def _drop_waiting(self) -> None:
+        """What waits for its turn to be stored; what it is of is asked again."""
+        self._store = []
+        spans, self._spans = self._spans, []
+        self._drop(spans)
+
+    def _drop(self, spans: list[Span]) -> None:
+        self.dropped += len(spans)
+        self.streams.dropped(spans)
+
     def _offer(self, store: list[Arrival], spans: list[Span], now: float) -> None:
         rows = None
         if self._writer.has_room:
@@ -232,8 +244,7 @@ class Pipeline:
             self.offered += len(spans)
             self._waits.append((now, self.offered))
         else:
-            self.dropped += len(spans)
-            self.streams.dropped(spans)
+            self._drop(spans)
 
     def _sift(self, store: list[Arrival], spans: list[Span], now: float) -> tuple[list[Rows], list[Span]]:
         """The reports that make rows; the others are refused, lest they come again and spoil others' again."""

@@ -143,7 +143,7 @@ class Writer:
         try:
             if not self.opened:
                 opened = self._store.open()
-                self.opened = self._taking = True
+                self.opened = True
             committed = self._commit(wall)
         except StoreError as error:
             self._put_off(str(error), now)
@@ -163,6 +163,10 @@ class Writer:
     def behind(self) -> bool:
         """Whether there is more to commit than one batch, so that the next step should come at once."""
         return self._pending_rows >= self._batch_rows and not self.problem
+
+    def start_taking(self) -> None:
+        """Once whoever offers knows what the store has (Progress.opened): before, nothing can be told from a double."""
+        self._taking = True
 
     def stop_taking(self) -> None:
         self._taking = False

@@ -428,6 +428,30 @@ def test_what_found_no_room_on_the_way_to_the_store_waits_as_well_until_it_has_c
     assert collector.pipeline.unacknowledged(collector.now) == {}
 
 
+@pytest.mark.parametrize("flushed", ["before the store is open", "before anybody is told", "after that"])
+def test_reports_that_come_while_the_store_opens_are_not_stored_twice(flushed: str) -> None:
+    store = MemoryStore()
+    store.down = "an error of the disk"
+    store.ranges[MINE] = RangeSet([(1, 3)])
+    collector = Collector(store)
+    stream = collector.connect()
+    collector.say(stream, reports(1, 2, 3, 4))
+    store.down = ""
+    if flushed == "before the store is open":
+        collector.turn()
+    progress = collector.writer.step(collector.now + 60.0, WALL)
+    if flushed == "before anybody is told":
+        collector.turn()
+    collector.pipeline.deliver(progress)
+    collector.turn()
+    collector.commit()
+    assert asked_again(stream) == {EPOCH: [(4, 4)]}
+    collector.say(stream, reports(4))
+    collector.turn()
+    collector.commit()
+    assert store.copies == {(MINE, 4): 1}
+
+
 def dropped_on(collector: Collector) -> int | None:
     node = collector.fleet.node(NODE)
     assert node is not None

@@ -30,6 +30,7 @@ def span(lo: int, hi: int | None = None) -> list[Span]:
 def opened(store: MemoryStore, **limits: int) -> Writer:
     writer = Writer(store, SERIES, **limits)
     writer.step(0.0, WALL)
+    writer.start_taking()
     return writer
 
 
@@ -41,6 +42,8 @@ def test_the_first_step_opens_the_store_and_says_what_it_has() -> None:
     assert not writer.offer(rows(), span(6)), "what it has is not known yet, so nothing can be told from a double"
     assert writer.step(0.0, WALL).opened == {SOURCE: RangeSet([(1, 5)])}
     assert writer.problem == ""
+    assert not writer.offer(rows(), span(6)), "it is known here, and not yet where it is offered"
+    writer.start_taking()
     assert writer.offer(rows(), span(6))
 
 
