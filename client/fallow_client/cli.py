@@ -36,6 +36,7 @@ from fallow_client.commands.terminal import FAILED, MISUSED, NO_CAPACITY, Misuse
 from fallow_client.connection import DEFAULT_URL
 from fallow_client.errors import FallowError, NoCapacity, Refused
 from fallow_client.sites import Sites
+from fallow_client.views.text import plain
 from fallow_proto.settings import SettingsError, secret
 
 
@@ -95,20 +96,26 @@ def fallow(words: Sequence[str], environment: Mapping[str, str]) -> int:
     try:
         return run(args, environment)
     except NoCapacity as refused:
-        print(f"fallow: {refused.problem.detail}", file=sys.stderr)
+        complain(refused.problem.detail)
         return NO_CAPACITY
     except Misused as error:
-        print(f"fallow: {error}", file=sys.stderr)
+        complain(str(error))
         return MISUSED
     except Refused as refused:
         advice = "; fallow takes it from --token-file or FALLOW_TOKEN" if refused.status == 401 else ""
-        print(f"fallow: {refused.problem.detail}{advice}", file=sys.stderr)
+        complain(f"{refused.problem.detail}{advice}")
         return MISUSED if refused.status == 400 else FAILED
     except (FallowError, SettingsError) as error:
-        print(f"fallow: {error}", file=sys.stderr)
+        complain(str(error))
         return FAILED
     except KeyboardInterrupt:
         return FAILED
+
+
+def complain(why: str) -> None:
+    """It may repeat words from elsewhere."""
+    for line in why.split("\n"):
+        print(f"fallow: {plain(line)}", file=sys.stderr)
 
 
 def run(args: Namespace, environment: Mapping[str, str]) -> int:

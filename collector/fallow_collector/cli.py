@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from fallow_collector import logs
 from fallow_collector.backup import cli as backup
 from fallow_collector.certs import cli as certs
 from fallow_collector.certs.errors import CertsError
@@ -57,9 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(settings: Settings) -> int:
     os.umask(0o077)  # SQLite, DuckDB and Arrow make files beside those that we give a mode to
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="level=%(levelname)s at=%(name)s %(message)s"
-    )
+    logs.set_up()
     faulthandler.enable()  # systemd's watchdog ends us by SIGABRT: the journal then says where we were stuck
     for library in ("uvicorn", "httpx"):  # their lives are told by the collector's own lines, without secret addresses
         logging.getLogger(library).setLevel(logging.WARNING)

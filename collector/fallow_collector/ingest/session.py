@@ -321,6 +321,7 @@ class Session(Generic[Arrival]):
                 actions.append(self._refuse_one(Refusal.MALFORMED, fault, batch.epoch, event.seq))
                 continue
             event.kind = greeting.cleaned(event.kind, greeting.LABEL_LENGTH)
+            event.source = greeting.cleaned(event.source, greeting.LABEL_LENGTH)
             event.message = greeting.cleaned(event.message, greeting.MESSAGE_LENGTH)
             good.append(event)
         return [Record(batch.epoch, good), *actions] if good else actions
