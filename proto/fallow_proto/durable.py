@@ -3,10 +3,12 @@
 import errno
 import os
 import sqlite3
+import stat
 from contextlib import suppress
 from pathlib import Path
 
 _PIECE_BYTES = 1 << 20
+_KINDS = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link"}
 
 
 def replace(path: Path, content: bytes, *, mode: int) -> None:
@@ -58,3 +60,22 @@ def expect_writable(database: sqlite3.Connection) -> None:
         database.execute(f"PRAGMA user_version = {version}")
     finally:
         database.execute("ROLLBACK")
+
+
+def expect_own(*paths: Path, folder: bool = False) -> None:
+    """What is there is a file, or a folder, of the user that this process runs as. Raises OSError that says what was
+    found: a link that somebody planted would lead what is written to where only this user may write."""
+    for path in paths:
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            continue
+        expected = stat.S_IFDIR if folder else stat.S_IFREG
+        if (kind := stat.S_IFMT(found.st_mode)) != expected:
+            is_a = _KINDS.get(kind, "a device or socket")
+            raise OSError(f"{path} is {is_a}, expected {_KINDS[expected]} or nothing: move it away")
+        if found.st_uid != os.geteuid():
+            raise OSError(
+                f"{path} belongs to user {found.st_uid}, and this runs as {os.geteuid()}: start it as its user, or "
+                f"change the owner of the whole folder"
+            )

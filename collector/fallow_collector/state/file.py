@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fallow_collector.state import before
-from fallow_proto.durable import expect_writable, reread
+from fallow_proto.durable import expect_own, expect_writable, reread
 
 RESTORING = "restoring"
 """The folder in the state folder in which a restore prepares what it puts there."""
@@ -74,6 +74,10 @@ def lock(directory: Path) -> int:
 def connect(directory: Path, kind: Kind) -> tuple[sqlite3.Connection, Path | None]:
     """The file, new if there is none, and where a damaged one was put. Raises StateError."""
     path = directory / kind.name
+    try:
+        expect_own(*_parts(path))
+    except OSError as error:
+        raise StateError(str(error)) from error
     try:
         try:
             return _open(path, kind), None

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fallow_collector.stores.store import Series
-from fallow_proto.durable import reread, sync_folder
+from fallow_proto.durable import expect_own, reread, sync_folder
 
 from .catalogue import Catalogue
 from .columns import TAGS
@@ -23,15 +23,18 @@ from .parquet import ASIDE, REPLACES
 from .quarantine import Quarantine
 
 _log = logging.getLogger(__name__)
+_SLICE = re.compile(r"hot-([0-9]{8})\.duckdb")
 _DAMAGED_AT = re.compile(r"Corrupt WAL file: entry at byte position (\d+)")
 _EMPTY_LOG_BYTES = 4096  # the log of a slice whose tables were never committed
 
 
 def open_catalogue(path: Path, parquet: Path, quarantine: Quarantine) -> Catalogue:
     """The catalogue; a damaged one is set aside and rebuilt from the files. Raises NewerVersion, sqlite3.Error."""
+    log = path.with_name(path.name + "-wal")
+    expect_own(path, log)
     fresh = not path.exists()
     try:
-        catalogue = _opened_twice(path)
+        catalogue = _opened_twice(path, log)
     except sqlite3.OperationalError:
         raise  # locked, no rights, disk full: nothing that a rebuilt one would not meet as well
     except sqlite3.DatabaseError as error:
@@ -47,14 +50,14 @@ def open_catalogue(path: Path, parquet: Path, quarantine: Quarantine) -> Catalog
     return catalogue
 
 
-def _opened_twice(path: Path) -> Catalogue:
+def _opened_twice(path: Path, log: Path) -> Catalogue:
     """At the second attempt, if the first found damage. Raises as Catalogue does, and OSError."""
     try:
         return Catalogue(path)
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError:
-        reread(path, path.with_name(path.name + "-wal"))
+        reread(path, log)
         return Catalogue(path)
 
 
@@ -128,7 +131,10 @@ def recover_slices(
     """Attach the slices that are not closed, oldest first. Raises duckdb.Error if it is not for their damage."""
     slices = []
     for path in sorted(folder.glob("hot-*.duckdb")):
-        number = int(path.stem.removeprefix("hot-"))
+        if (named := _SLICE.fullmatch(path.name)) is None:
+            continue
+        number = int(named[1])
+        expect_own(path, path.with_name(path.name + ".wal"))
         if number <= closed_through:
             _remove(path)
         elif (hot := _recover(engine, number, folder, quarantine)) is not None:

@@ -29,7 +29,7 @@ import numpy as np
 import pyarrow as pa
 
 from fallow_collector.stores.store import Batch, HistoryQuery, Outcome, Source, StoreError, Table
-from fallow_proto.durable import sync_folder
+from fallow_proto.durable import expect_own, sync_folder
 from fallow_proto.metrics import BY_NAME
 from fallow_proto.ranges import RangeSet
 
@@ -72,10 +72,12 @@ class EmbeddedStore:
     def open(self) -> dict[Source, RangeSet]:
         with _translated(f"the store in {self._directory} cannot be opened"), ExitStack() as opened:
             for folder in (self._directory, self._hot_folder, self._parquet, self._directory / "spill"):
+                expect_own(folder, folder=True)
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             opened.enter_context(_locked(self._directory / "lock"))
             for leftover in (self._directory / "spill").iterdir():
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+                is_folder = leftover.is_dir() and not leftover.is_symlink()
+                shutil.rmtree(leftover) if is_folder else leftover.unlink()
             self._catalogue = recovery.open_catalogue(
                 self._directory / "catalogue.sqlite", self._parquet, self._quarantine
             )
@@ -231,6 +233,7 @@ class EmbeddedStore:
 
 
 def _locked(path: Path) -> IO[str]:
+    expect_own(path)
     file = path.open("w", encoding="ascii")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
