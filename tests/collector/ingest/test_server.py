@@ -335,3 +335,14 @@ def test_plain_text_does_not_get_in_where_tls_is_spoken() -> None:
             assert await stream.code() is grpc.StatusCode.UNAVAILABLE
 
     serving(test, mutual())
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_peer_that_says_nothing_is_let_go_within_seconds(encrypted: bool) -> None:
+    async def test(served: Served) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        while await reader.read(4096):  # without TLS the server's own settings come first
+            pass
+        writer.close()
+
+    serving(test, mutual() if encrypted else None)
