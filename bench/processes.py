@@ -11,9 +11,16 @@ from typing import NamedTuple
 
 import psutil
 
+INSTALLED = (sys.prefix, sys.base_prefix)
+"""Folders."""
+
 
 class Cost(NamedTuple):
-    """Of a process and its descendants: CPU seconds since their starts, memory now, and the moment."""
+    """Of a process and its descendants: CPU seconds since their starts, memory now, and the moment.
+
+    pss_bytes: the proportional set size that they would have together if nobody else ran this installation. Here others
+    do, a collector beside the agent for one, which makes the kernel's figure 10 MiB smaller than that of a node.
+    """
 
     cpu_s: float
     pss_bytes: int
@@ -21,15 +28,22 @@ class Cost(NamedTuple):
 
 
 def cost(process: psutil.Process) -> Cost:
-    cpu, memory = 0.0, 0
+    cpu, own = 0.0, 0
+    files: dict[tuple[str, str, int], int] = {}  # resident bytes of each part of a file, wherever most of it is
     for one in [process, *process.children(recursive=True)]:
         try:
-            times = one.cpu_times()
-            memory += one.memory_full_info().pss
+            times, maps = one.cpu_times(), one.memory_maps(grouped=False)
         except psutil.NoSuchProcess:  # ended between the two questions
             continue
         cpu += times.user + times.system
-    return Cost(cpu, memory, time.monotonic())
+        for part in maps:
+            if part.path.startswith(INSTALLED):
+                of_file = (part.path, part.perms, part.size)
+                files[of_file] = max(files.get(of_file, 0), part.rss - part.anonymous)
+                own += min(part.anonymous, part.pss)
+            else:
+                own += part.pss
+    return Cost(cpu, own + sum(files.values()), time.monotonic())
 
 
 def cores(before: Cost, after: Cost) -> float:
