@@ -36,6 +36,11 @@ class RealServer:
                 raise AssertionError(f"{self._command[0]} did not start:\n{self._log.read_text()[-2000:]}")
             time.sleep(0.05)
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """kill -9"""
         assert self._process is not None
