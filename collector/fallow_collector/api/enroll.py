@@ -17,11 +17,12 @@ from litestar.exceptions import (
 )
 from litestar.params import JSONBody, SkipValidation
 
+from fallow_collector.api.answers import Unknown
 from fallow_collector.api.documents import errors
 from fallow_collector.api.gate import is_loopback
 from fallow_collector.api.pace import Pace
 from fallow_collector.certs.authority import Granted
-from fallow_collector.certs.errors import CertsError, Refused
+from fallow_collector.certs.errors import CertsError, NoAuthority, Refused
 from fallow_proto.enrolment import PATH, Authority, Enrolled, Enrolment
 
 log = logging.getLogger(__name__)
@@ -47,12 +48,10 @@ class Office:
 
     @property
     def registrar(self) -> Registrar:
-        """Raises ServiceUnavailableException."""
+        """Raises NoAuthority."""
         found = self._found()
         if found is None:
-            raise ServiceUnavailableException(
-                "there is no authority here that could enrol nodes; `fallow-collector certs init` makes one"
-            )
+            raise NoAuthority("there is no authority here; `fallow-collector certs init` makes one")
         return found
 
 
@@ -60,21 +59,23 @@ FromOffice = NamedDependency[SkipValidation[Office]]
 
 
 @get(
-    PATH, operation_id="authority", summary="Whom agents should trust", sync_to_thread=True, responses=errors(403, 503),
-    security=[],
+    PATH, operation_id="authority", summary="Whom agents should trust", sync_to_thread=True,
+    responses=errors(403, 404, 503), security=[],
 )
 def authority(enrolment: FromOffice, request: AnyRequest) -> Authority:
     """In PEM. An agent that enrols finds in it the authority whose fingerprint it was given."""
     _check_way(request)
     try:
         return Authority(enrolment.registrar.bundle(time.time()))
+    except NoAuthority as error:
+        raise Unknown(str(error)) from error
     except CertsError as error:
         raise ServiceUnavailableException(str(error)) from error
 
 
 @post(
     PATH, operation_id="enroll", summary="A first certificate for a node", sync_to_thread=True, status_code=200,
-    responses=errors(400, 403, 429, 503), security=[],
+    responses=errors(400, 403, 404, 429, 503), security=[],
 )
 def enroll(enrolment: FromOffice, request: AnyRequest, data: JSONBody[Enrolment]) -> Enrolled:
     """For a join token of `fallow-collector certs join-token`, which it spends. `fallow-agent enroll` asks this."""
@@ -88,6 +89,8 @@ def enroll(enrolment: FromOffice, request: AnyRequest, data: JSONBody[Enrolment]
     except Refused as error:
         log.warning("enrolment refused address=%s node=%r reason=%s", address, data.node[:80], error)
         raise PermissionDeniedException(str(error)) from error
+    except NoAuthority as error:
+        raise Unknown(str(error)) from error
     except CertsError as error:
         raise ServiceUnavailableException(str(error)) from error
     log.info("enrolled node=%s address=%s", data.node, address)

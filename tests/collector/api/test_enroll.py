@@ -34,13 +34,13 @@ def ask(url: str, token: str, csr: str = "", node: str = "n1") -> httpx.Response
 def test_where_no_authority_is_that_is_said() -> None:
     with served(MemoryAnswers(), enrolment=Office(lambda: None)) as url:
         for answer in (ask(url, "x"), httpx.get(f"{url}{PATH}", trust_env=False)):
-            assert answer.status_code == 503
+            assert answer.status_code == 404
             assert "`fallow-collector certs init` makes one" in answer.json()["detail"]
 
 
 def test_an_authority_that_is_made_beside_a_running_collector_enrols_without_a_restart(tmp_path: Path) -> None:
     with running(Program(tmp_path / "collector")) as program:
-        assert program.get(PATH).status_code == 503
+        assert program.get(PATH).status_code == 404
         assert certs.main(["--dir", str(tmp_path / "collector" / "state"), "init"]) == 0
         deadline = time.monotonic() + PATIENCE_S
         while program.get(PATH).status_code != 200 and time.monotonic() < deadline:
