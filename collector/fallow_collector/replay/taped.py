@@ -54,9 +54,13 @@ class TapedFleet(Fleet):
     tape: Tape | None = None
 
     def hello(self, hello: pb.Hello, receipt: float, wall: float) -> None:
-        if self.tape is not None:
-            self.tape.write(frames.Hello(hello.SerializeToString(), receipt, wall))
-        super().hello(hello, receipt, wall)
+        tape, self.tape = self.tape, None  # what follows from it, such as a device that is retired, will follow again
+        if tape is not None:
+            tape.write(frames.Hello(hello.SerializeToString(), receipt, wall))
+        try:
+            super().hello(hello, receipt, wall)
+        finally:
+            self.tape = tape
 
     def gone(self, node: str, receipt: float) -> None:
         if self.tape is not None:

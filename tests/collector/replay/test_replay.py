@@ -220,3 +220,37 @@ def test_a_recording_of_a_collector_that_remembers_other_things_is_refused(file:
     )
     with pytest.raises(BadRecording, match=r"version 1\.2\.3"):
         replay(older)
+
+
+def test_a_device_that_two_nodes_name_changes_hands_as_it_was_recorded(file: Path) -> None:
+    site = Site()
+    site.lives(10, IDLE, IDLE)
+    rival = Watched(device("g0"), node="n2", fleet=site.fleet, engine=site.engine, now=site.node.now)
+    recorder = site.record()
+    site.node.devices = (device("g1"),)
+    site.node.hello()
+    site.lives(3, IDLE)
+    rival.now = site.node.now
+    for _ in range(40):  # the first node is lost meanwhile
+        rival.stays(1.0, BUSY)
+        site.node.now = rival.now
+        site.view.refresh()
+    other = Watched(device("g1"), node="n3", fleet=site.fleet, engine=site.engine, now=rival.now)
+    other.stays(1.0, IDLE)
+    site.node.now = other.now
+    site.view.refresh()
+    assert (site.fleet.has("n2", "g0"), site.fleet.has("n3", "g1")) == (True, True)
+    assert outcome_of(written(file, bytes_of(recorder))).difference is None
+
+
+def test_a_device_that_was_only_seen_on_the_bus_and_is_read_now_is_replayed(file: Path) -> None:
+    site = Site()
+    on_bus = device("unread-0000:01:00.0", conditions=["unread"], pci_bus_id="0000:01:00.0", model="")
+    site.node.devices = (device("g0"), device("g1"), on_bus)
+    site.node.hello()
+    site.lives(3, IDLE, IDLE, {})
+    recorder = site.record()
+    site.node.devices = (device("g0"), device("g1"), device("g2", pci_bus_id="0000:01:00.0"))
+    site.node.hello()
+    site.lives(3, IDLE, IDLE, IDLE)
+    assert outcome_of(written(file, bytes_of(recorder))).difference is None
