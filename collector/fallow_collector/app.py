@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fallow_collector import minded
+from fallow_collector.accepting import Accepting
 from fallow_collector.alerted import Alerted, Watched
 from fallow_collector.answers.alerts import Alerts
 from fallow_collector.answers.cordons import Cordons
@@ -371,6 +372,7 @@ async def run(settings: Settings, version: str) -> int:
     collector = Collector(settings, version)
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(Accepting(time.monotonic))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)
     await collector.start()
