@@ -80,7 +80,7 @@ class Agent:
         self._watchdog = Watchdog(watchdog_interval_s(), now)
         self._status = ""
         self._opened = Committed(
-            recovered=opened.recovered(), counters=self._counters, set_aside=opened.set_aside(), problem=opened.problem
+            recovered=opened.recovered(), counters=self._counters, damage=opened.damage(), problem=opened.problem
         )
 
     @classmethod
@@ -294,8 +294,8 @@ class Agent:
             limits = f"max_mib = {self._settings.spool.max_mib}, max_age_h = {self._settings.spool.max_age_h:g}"
             message = f"the spool is at its limits ({limits}); the oldest goes"
             self._note(Happening(EventKind.SPOOL_DROPPED, "", message, times=lost))
-        if committed.set_aside:
-            message = f"what the spool held is not sent: {committed.set_aside}"
+        if committed.damage:
+            message = f"what the spool held is not sent: {committed.damage}"
             self._note(Happening(EventKind.SPOOL_DROPPED, "", message))
         self._say_problem(committed.problem)
         if (damaged := committed.counters.damaged - self._counters.damaged) > 0:

@@ -197,11 +197,32 @@ def test_a_read_only_disk_at_the_start_leaves_the_spool_in_memory(small_disk: Pa
 def test_a_file_that_is_no_database_is_set_aside_and_counted(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"garbage" * 1_000)
     spool = spool_in(tmp_path)
-    assert f"{FILE}.damaged-0" in spool.set_aside()
-    assert (spool.set_aside(), spool.problem) == ("", "")
+    assert f"{FILE}.damaged-0" in spool.damage()
+    assert (spool.damage(), spool.problem) == ("", "")
     spool.commit(Commit([report(1)]), START_MS, 1.0)
     assert (tmp_path / f"{FILE}.damaged-0").read_bytes().startswith(b"garbage")
     assert spool.counters().quarantined == 1
+    spool.close()
+
+
+def test_commits_that_a_damaged_log_costs_are_told_and_counted_once(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path / "spool")
+    log = tmp_path / "killed" / f"{FILE}-wal"
+    sizes = []
+    for seq in range(1, 6):
+        spool.commit(Commit([report(seq)]), START_MS, 1.0)
+        sizes.append((tmp_path / "spool" / log.name).stat().st_size)
+    shutil.copytree(tmp_path / "spool", tmp_path / "killed")
+    spool.close()
+    with log.open("r+b") as file:
+        file.seek(sizes[1] + 100)  # in a page of the third
+        file.write(b"damage")
+    spool = spool_in(tmp_path / "killed")
+    assert spool.damage().endswith(f"{FILE}: its log is damaged, and the last 3 commits are gone")
+    assert (held(spool), spool.counters()) == ([1, 2], Counters(damaged=3))
+    spool.close()
+    spool = spool_in(tmp_path / "killed")
+    assert (spool.damage(), spool.counters()) == ("", Counters(damaged=3))
     spool.close()
 
 
@@ -213,7 +234,7 @@ def test_a_file_that_says_it_cannot_be_written_is_set_aside_and_counted(tmp_path
         file.seek(18)
         file.write(b"\xfd")
     spool = spool_in(tmp_path)
-    assert f"expected 1 or 2; it was set aside as {FILE}.damaged-0" in spool.set_aside()
+    assert f"expected 1 or 2; it was set aside as {FILE}.damaged-0" in spool.damage()
     spool.commit(Commit([report(2)]), START_MS, 1.0)
     assert (spool.problem, held(spool), spool.counters().quarantined) == ("", [2], 1)
     spool.close()
@@ -240,7 +261,7 @@ def test_what_a_newer_agent_wrote_is_set_aside_whole_and_never_replaced(tmp_path
             file.replace(tmp_path / file.name)
         (tmp_path / "killed").rmdir()
         spool = spool_in(tmp_path)
-        told = spool.set_aside()
+        told = spool.damage()
         assert "was written by a newer agent (format 99" in told
         assert f"set aside as {FILE}.newer-{number}" in told
         spool.commit(Commit([report(1)]), START_MS, 1.0)

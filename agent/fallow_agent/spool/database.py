@@ -61,7 +61,9 @@ class Database:
     """All calls come from one thread, and raise SpoolError or SpoolDamaged."""
 
     def __init__(self, path: Path | None, max_bytes: int, max_age_ms: int) -> None:
-        """path None: in memory. Beyond max_bytes the oldest reports are dropped, then the oldest events."""
+        """path None: in memory. Beyond max_bytes the oldest reports are dropped, then the oldest events. lost_commits:
+        how many of a damaged log are gone.
+        """
         self._max_bytes = max_bytes
         self._max_age_ms = max_age_ms
         self._epochs: dict[str, int] = {}
@@ -92,7 +94,7 @@ class Database:
                 "install that agent again and, while it is stopped, give the file its name back"
             )
         self._page_bytes: int = run("PRAGMA page_size").fetchone()[0]
-        lost = 0 if path is None else self._lost_commits(path)
+        self.lost_commits = 0 if path is None else self._lost_commits(path)
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = NORMAL")
         run(f"PRAGMA journal_size_limit = {16 << 20}")
@@ -102,7 +104,7 @@ class Database:
             raise SpoolDamaged("its tables are not those that were made")
         run(f"PRAGMA user_version = {SCHEMA}")
         with self._transaction():
-            self._count(Counters(damaged=lost))
+            self._count(Counters(damaged=self.lost_commits))
         self._forget_unused()
 
     def _lost_commits(self, path: Path) -> int:
@@ -183,7 +185,7 @@ class Database:
                     layouts[layout] = _parsed(layout)
                 known = layouts[layout]
                 meaning = event.encode() if known is None else known.hash
-                right = crc in (sealed(epoch, meaning, body), crc32(body))  # the latter since format 1
+                right = crc in (sealed(epoch, meaning, body), crc32(body))  # the latter in format 1
                 if not meaning or not right or _seq(body, event) != row & _LAST_SEQ:
                     self._remove_damaged(row)
                     continue

@@ -36,6 +36,19 @@ class Refused(NamedTuple):
     reason: str
 
 
+class Counters(NamedTuple):
+    """Since the spool was made; they survive restarts."""
+
+    dropped_reports: int = 0  # to stay within max_mib and max_age_h
+    dropped_events: int = 0
+    refused: int = 0  # by the collector, set aside
+    damaged: int = 0  # rows whose checksum was wrong, and commits at the end of a log
+    quarantined: int = 0  # files set aside, as damaged or of a newer agent
+
+    def __add__(self, other: tuple[object, ...]) -> "Counters":
+        return Counters(*(a + b for a, b in zip(self, other, strict=True)))  # type: ignore[operator]
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     """What goes into one transaction. An event replaces the earlier one of the same epoch and id."""
@@ -43,7 +56,7 @@ class Commit:
     items: list[Item] = field(default_factory=list)
     trims: list[Ranges] = field(default_factory=list)  # after the items: what the store has for good
     refusals: list[Refused] = field(default_factory=list)  # set aside as dead letters
-    counted: "Counters" = field(default_factory=lambda: Counters())  # what happened before it came here
+    counted: Counters = field(default_factory=Counters)  # what happened before it came here
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +72,3 @@ class Dropped:
         merge(ranges, self.ranges)
         merge(ranges, other.ranges)
         return Dropped(ranges, self.reports + other.reports, self.events + other.events)
-
-
-class Counters(NamedTuple):
-    """Since the spool was made; they survive restarts."""
-
-    dropped_reports: int = 0  # to stay within max_mib and max_age_h
-    dropped_events: int = 0
-    refused: int = 0  # by the collector, set aside
-    damaged: int = 0  # rows whose checksum was wrong, and commits at the end of a log
-    quarantined: int = 0  # files set aside, as damaged or of a newer agent
-
-    def __add__(self, other: tuple[object, ...]) -> "Counters":
-        return Counters(*(a + b for a, b in zip(self, other, strict=True)))  # type: ignore[operator]

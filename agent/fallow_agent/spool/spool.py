@@ -39,7 +39,7 @@ class Spool:
         self._retry_at = 0.0
         self._counters = Counters()
         self._recovered: dict[str, RangeSet] = {}
-        self._set_aside = ""
+        self._damage = ""
         self.problem = ""
         """Why it is not on disk; empty when it is."""
 
@@ -55,9 +55,9 @@ class Spool:
         recovered, self._recovered = self._recovered, {}
         return recovered
 
-    def set_aside(self) -> str:
-        """Which file was damaged and set aside, and why; each is told once."""
-        told, self._set_aside = self._set_aside, ""
+    def damage(self) -> str:
+        """Which file was set aside, and why, or how much of one is gone; each is told once."""
+        told, self._damage = self._damage, ""
         return told
 
     def commit(self, commit: Commit, now_ms: int, now: float) -> Dropped:
@@ -181,6 +181,8 @@ class Spool:
                 self._quarantine(error)
                 self._disk = self._new_disk()
             self._recovered = self._disk.recovered
+            if lost := self._disk.lost_commits:
+                self._damage = f"{self._directory / FILE}: its log is damaged, and the last {lost} commits are gone"
             self._retry_at = now
         except SpoolBusy:
             raise
@@ -223,7 +225,7 @@ class Spool:
                 to.unlink(missing_ok=True)
         (self._directory / f"{FILE}-shm").unlink(missing_ok=True)
         self._memory_counters += Counters(quarantined=1)
-        self._set_aside = f"{self._directory / FILE}: {error}; it was set aside as {target.name}"
+        self._damage = f"{self._directory / FILE}: {error}; it was set aside as {target.name}"
 
     def _aside(self, why: str, number: int) -> Path:
         return self._directory / f"{FILE}.{why}-{number}"

@@ -24,7 +24,7 @@ class Committed:
     dropped: Dropped = field(default_factory=Dropped)
     recovered: Ranges = field(default_factory=dict)  # of a disk that could be opened only now
     counters: Counters = field(default_factory=Counters)
-    set_aside: str = ""  # which file was damaged
+    damage: str = ""  # which file was set aside, or how much of one is gone
     problem: str = ""  # why the spool is not on disk; empty when it is
 
 
@@ -91,7 +91,7 @@ class SpoolThread:
         self._spool.count(dropped)
         dropped += self._spool.commit(commit, now_ms, monotonic())
         spool = self._spool
-        return Committed(dropped, spool.recovered(), spool.counters(), spool.set_aside(), spool.problem)
+        return Committed(dropped, spool.recovered(), spool.counters(), spool.damage(), spool.problem)
 
     def _finished(self, commit: asyncio.Future[Committed]) -> None:
         self._commit = None

@@ -304,7 +304,8 @@ class Uplink:
             return self._send_events(events)
         batch = first_batch(self._read)
         del self._read[: len(batch)]
-        self._backlog_at = now + sum(len(report.body) for report in batch) / BACKLOG_BYTES_PER_S
+        took_s = sum(len(report.body) for report in batch) / BACKLOG_BYTES_PER_S
+        self._backlog_at = max(now, self._backlog_at) + took_s  # one read may make many messages
         return self._send_reports(batch, pb.LANE_BACKLOG)
 
     def _send_events(self, events: list[Item]) -> list[w.Action]:

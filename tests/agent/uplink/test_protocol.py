@@ -3,7 +3,7 @@
 from fallow_agent.spool.item import Commit
 from fallow_agent.uplink import words as w
 from fallow_agent.uplink.batches import MAX_BYTES
-from fallow_agent.uplink.protocol import BACKLOG_IN_FLIGHT, SPOOL_RETRY_S, State
+from fallow_agent.uplink.protocol import BACKLOG_BYTES_PER_S, BACKLOG_IN_FLIGHT, SPOOL_RETRY_S, State
 from fallow_proto.codec import encode_ranges
 from fallow_proto.ranges import RangeSet
 from fallow_proto.v1 import telemetry_pb2 as pb
@@ -200,6 +200,16 @@ def test_the_backlog_keeps_to_its_pace_and_a_live_report_does_not_wait_for_it() 
     assert node.reads[0].at > node.now
     node.sample()
     assert lanes(node.take())[-1] == ("judged", "a", [1])
+
+
+def test_a_backlog_whose_layout_changes_from_report_to_report_keeps_to_the_same_pace() -> None:
+    node = Node()
+    for seq in range(1, 61):
+        node.spool.commit(Commit([report(seq, "z", padding=120_000, devices=1 + seq % 2)]), 0)
+    node.tell(w.Recovered(node.spool.held()))
+    node.connect()
+    sent = sum(message.ByteSize() for message in node.settle(4.0))
+    assert 3.0 * BACKLOG_BYTES_PER_S < sent <= 4.0 * BACKLOG_BYTES_PER_S + MAX_BYTES
 
 
 def test_what_is_acknowledged_is_trimmed_and_not_sent_again() -> None:
