@@ -15,11 +15,14 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
+from fallow_agent.spool.item import Commit
+from fallow_agent.spool.spool import Spool
 from fallow_collector.leases.file import LeaseFile, Standing
 from fallow_collector.leases.rows import LeaseRow
 from fallow_collector.state import SeenRow, State, StateError
 from fallow_collector.stores.embedded import EmbeddedSettings, EmbeddedStore
 from fallow_collector.stores.store import StoreError
+from tests.agent.builders import START_MS, report
 from tests.collector.stores.contract import GPU, NODE, START, ask, batch, rows
 from tests.faults.falter import Call, Falter
 
@@ -187,10 +190,37 @@ def missing_of_leases(folder: Path) -> str:
         file.close()
 
 
+def spool_in(folder: Path) -> Spool:
+    return Spool.open(folder / "spool", 64 << 20, 72 * 3_600_000, now=0.0)
+
+
+def prepare_spool(folder: Path) -> None:
+    spool = spool_in(folder)
+    for number in range(1, MANY):
+        spool.commit(Commit([report(number, padding=300)]), START_MS, 0.0)
+    spool.close()
+
+
+def use_spool(folder: Path) -> str:
+    spool = spool_in(folder)
+    problem = spool.problem
+    spool.close()
+    return problem
+
+
+def missing_of_spool(folder: Path) -> str:
+    spool = spool_in(folder)
+    found = len(spool.read("a", 1, MANY, 1 << 30, 0.0)[0])
+    spool.close()
+    aside = [file.name for file in (folder / "spool").glob("*damaged*")]
+    return "" if found == MANY - 1 and not aside else f"{found} reports, set aside {aside}"
+
+
 CASES = {
     "store opened": Case("store", prepare_store, open_store, missing_of_store),
     "store used": Case("store", prepare_store, use_store, missing_of_store),
     "state": Case("state", prepare_state, use_state, missing_of_state),
+    "spool": Case("spool", prepare_spool, use_spool, missing_of_spool),
     "leases": Case("state", prepare_leases, use_leases, missing_of_leases),
 }
 

@@ -1,4 +1,4 @@
-"""Every system call on the durable files of the collector that fails once: nothing that was kept is lost or set
+"""Every system call on the durable files of collector and agent that fails once: nothing that was kept is lost or set
 aside as damaged, and all goes on once the fault has passed."""
 
 import errno

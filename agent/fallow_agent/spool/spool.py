@@ -13,6 +13,7 @@ from pathlib import Path
 from fallow_agent.errors import SpoolBusy, SpoolDamaged, SpoolError, SpoolNewer
 from fallow_agent.spool.database import Database
 from fallow_agent.spool.item import Commit, Counters, Dropped, Item, Refused, merge
+from fallow_proto.durable import reread
 from fallow_proto.ranges import RangeSet
 
 FILE = "spool.sqlite"
@@ -176,7 +177,7 @@ class Spool:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._take_lock()
             try:
-                self._disk = self._new_disk()
+                self._disk = self._opened_twice()
             except (SpoolDamaged, SpoolNewer) as error:
                 self._quarantine(error)
                 self._disk = self._new_disk()
@@ -188,6 +189,14 @@ class Spool:
             raise
         except (OSError, SpoolError) as error:
             self._fail(error, now)
+
+    def _opened_twice(self) -> Database:
+        """At the second attempt, if the first found damage: to SQLite, a disk in trouble for a moment looks like it."""
+        try:
+            return self._new_disk()
+        except SpoolDamaged:
+            reread(self._directory / FILE, self._directory / f"{FILE}-wal")
+            return self._new_disk()
 
     def _new_disk(self) -> Database:
         return Database(self._directory / FILE, self._max_bytes, self._max_age_ms)
