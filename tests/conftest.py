@@ -27,7 +27,7 @@ DEBIAN_PACKAGE = {
 
 LONGEST = (
     "deploy/booted/test_booted.py", "faults/test_power_cut.py", "faults/test_full_disk.py", "faults/test_slow_store.py",
-    "faults/test_system_calls.py",
+    "faults/test_system_calls.py", "faults/test_failing_calls.py", "faults/test_slow_disk.py",
     "e2e/test_identity.py", "e2e/test_path.py", "collector/stores/embedded/test_crash.py", "e2e/test_slurm.py",
     "e2e/race/test_race.py",
     "collector/idle/test_properties.py", "e2e/test_demo.py", "collector/test_app.py", "e2e/test_watch_and_replay.py",
@@ -35,7 +35,7 @@ LONGEST = (
     "e2e/test_dispatch.py", "e2e/test_slurm_prolog.py", "e2e/test_ascend.py", "e2e/test_partitions.py",
     "e2e/test_alert_faults.py", "e2e/test_alerts.py", "e2e/test_alertmanager.py",
     "faults/test_cuts.py", "faults/test_partitions.py", "faults/test_wrong_peers.py", "faults/test_hangs.py",
-    "faults/test_herd.py", "faults/test_clocks.py",
+    "faults/test_herd.py", "faults/test_clocks.py", "faults/test_kill_store.py", "faults/test_descriptors.py",
 )
 """Files that take more than 20 s, most of it waiting for processes; the longest first."""
 
