@@ -1,5 +1,5 @@
-"""Things in the collector's folder that it has not put there: it says what it found, or passes them by, and never
-writes through them to somewhere else."""
+"""Things in the folders of collector and agent that they have not put there: they say what they found, or pass it by,
+and never write through it to somewhere else."""
 
 import os
 from collections.abc import Callable
@@ -8,6 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fallow_agent.spool.item import Commit
+from fallow_agent.spool.spool import Spool
+from tests.agent.builders import START_MS, report
 from tests.e2e.programs import Collector, Program, until
 
 NOBODY = 65_534
@@ -88,6 +91,22 @@ def test_foreign_files_folders_and_links_among_its_own_stop_nothing_and_are_left
     assert set(before) <= set(state.rglob("*"))
     assert (outside / "precious").read_text() == "mine"
     assert [path.name for path in outside.iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize("name", ["spool.sqlite", "spool.sqlite-wal"])
+def test_a_link_in_the_place_of_a_spool_is_not_followed_and_reports_wait_in_memory(name: str, tmp_path: Path) -> None:
+    (tmp_path / "outside").write_bytes(b"")
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / name).symlink_to(tmp_path / "outside")
+    spool = Spool.open(tmp_path / "spool", 1 << 20, 3_600_000, now=0.0)
+    spool.commit(Commit([report(1)]), START_MS, 0.0)
+    assert f"{name} is a symbolic link, expected a file or nothing: move it away" in spool.problem
+    assert [item.seq for item in spool.read("a", 1, 10, 1 << 20, 0.0)[0]] == [1]
+    assert (tmp_path / "outside").read_bytes() == b""
+    (tmp_path / "spool" / name).unlink()
+    spool.commit(Commit(), START_MS, 60.0)
+    assert spool.problem == ""
+    spool.close()
 
 
 def problems(collector: Collector) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from fallow_agent.errors import SpoolBusy, SpoolDamaged, SpoolError, SpoolNewer
 from fallow_agent.spool.database import Database
 from fallow_agent.spool.item import Commit, Counters, Dropped, Item, Refused, merge
-from fallow_proto.durable import reread
+from fallow_proto.durable import expect_own, reread
 from fallow_proto.ranges import RangeSet
 
 FILE = "spool.sqlite"
@@ -176,6 +176,7 @@ class Spool:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._take_lock()
+            expect_own(self._directory / FILE, self._directory / f"{FILE}-wal")
             try:
                 self._disk = self._opened_twice()
             except (SpoolDamaged, SpoolNewer) as error:
