@@ -12,6 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
+from fallow_collector.alerts import file as alerts
+from fallow_collector.leases import file as leases
+from fallow_collector.state.file import Kind
 from fallow_collector.state.state import FILE
 from tests.e2e.identity import IssuingCollector, Newcomer
 from tests.e2e.programs import BIN, DEADLINE_S, Collector, Sim, environment, until
@@ -171,20 +174,17 @@ def test_a_restore_of_what_is_damaged_leaves_the_folder_as_it_was(tmp_path: Path
     assert not (elsewhere / "none.tar").exists()
 
 
-def test_an_older_collector_refuses_a_newer_state_and_changes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [FILE, leases.FILE, alerts.FILE], ids=lambda kind: kind.name)
+def test_an_older_collector_refuses_a_newer_file_and_leaves_it_alone(kind: Kind, tmp_path: Path) -> None:
     with Collector(tmp_path):
         pass
     state = tmp_path / "collector"
-    newer = len(FILE.migrations) + 1
-    with closing(sqlite3.connect(state / FILE.name)) as connection:
+    newer = len(kind.migrations) + 1
+    with closing(sqlite3.connect(state / kind.name)) as connection:
         connection.execute(f"PRAGMA user_version = {newer}")
-    before = _contents(state)
+    before = (state / kind.name).read_bytes()
     ended = program(tmp_path)
     assert ended.returncode == 1
     assert f"has schema {newer}, expected {newer - 1} or older" in ended.stderr
     assert "install that version" in ended.stderr
-    assert _contents(state) == before
-
-
-def _contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert (state / kind.name).read_bytes() == before
