@@ -49,8 +49,11 @@ class Conversation(RuleBasedStateMachine, Unheard):
         self.open_store()
 
     def teardown(self) -> None:
-        if hasattr(self, "node"):
+        if not hasattr(self, "node"):
+            return
+        try:
             self.all_is_well()
+        finally:
             self.node.spool.close()
             shutil.rmtree(self.folder)
 
