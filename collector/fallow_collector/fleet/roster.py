@@ -170,7 +170,7 @@ class Roster:
                 self._note_change(row)
                 if self.unread[row] and self.identities[row].pci_bus_id in read:
                     self.retire(row)  # it is a device with a name now
-        self._find_parents(node)
+        self._find_parents(node.rows)
         self.greeted.add(node.number)
         self.hand_over(receipt)
 
@@ -191,7 +191,7 @@ class Roster:
             for identity in claims:
                 self._claim(node, identity, now)
             if len(node.claims) < len(claims):
-                self._find_parents(node)
+                self._find_parents(node.rows)
                 self.greeted.add(number)
         self._claimants = {number for number in self._claimants if self.nodes[number].claims}
 
@@ -257,8 +257,7 @@ class Roster:
             if device.present:
                 node.rows.append(row)
             self._regroup(row)
-        for node in self.nodes:
-            self._find_parents(node)
+        self._find_parents(range(self.count))
 
     # --- rows ---
 
@@ -278,11 +277,11 @@ class Roster:
                 self._claimants.add(owner.number)
         node.rows.append(self._place(node, identity))
 
-    def _find_parents(self, node: Node) -> None:
-        """Among the node's own devices: else it could have another's counted as cut into partitions."""
-        for row in node.rows:
+    def _find_parents(self, rows: Iterable[int]) -> None:
+        """Among the devices of each one's node: else a node could have another's counted as cut into partitions."""
+        for row in rows:
             parent = self._row.get(self.identities[row].parent, NOBODY)
-            self.parent[row] = parent if parent != NOBODY and self.owner[parent] == node.number else NOBODY
+            self.parent[row] = parent if parent != NOBODY and self.owner[parent] == self.owner[row] else NOBODY
 
     def _place(self, node: Node, identity: Identity) -> int:
         row = self._row.get(identity.uuid)

@@ -135,6 +135,15 @@ def test_a_partition_that_is_handed_over_finds_its_parent(owner: Watched) -> Non
     assert np.isfinite(owner.fleet.seen_at[:2]).all()
 
 
+def test_after_a_restart_a_partition_that_is_gone_has_its_parent_as_before() -> None:
+    before = Watched(device("g0"), device("part", parent="g0"))
+    before.devices = before.devices[:1]
+    before.hello()
+    fleet = Fleet(Engine(IdleSettings()), WITNESSES)
+    fleet.restore([before.fleet.seen(row) for row in range(2)], before.now)
+    assert fleet.parent[:2].tolist() == before.fleet.parent[:2].tolist() == [-1, 0]
+
+
 def test_a_contest_is_said_once_and_again_while_it_lasts() -> None:
     contests = Contests()
     [(node, message)] = contests.step([CLAIM, CLAIM._replace(uuid="g1")], 0.0)
