@@ -14,7 +14,7 @@ from random import Random
 import pytest
 
 from tests.e2e.programs import Program, until
-from tests.faults import faltering, hurried
+from tests.faults import doubted, faltering, hurried
 from tests.faults.falter import Call, Falter, build, environment
 from tests.faults.faltering import CASES
 from tests.faults.programs import Scene
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.server("cc")
 
 ROOT = Path(__file__).parents[2]
 SQLITE = (Call.FDATASYNC, Call.PWRITE, Call.OPEN, Call.READ)
-DUCKDB = (Call.FSYNC, Call.WRITE, Call.OPEN, Call.READ, Call.UNLINK)
+DUCKDB = (Call.FSYNC, Call.FDATASYNC, Call.WRITE, Call.OPEN, Call.READ, Call.UNLINK)
 PARQUET = (Call.FSYNC, Call.WRITE, Call.OPEN, Call.READ, Call.RENAME, Call.UNLINK)
 PLACES = [
     *product(("state.sqlite", "leases.sqlite", "alerts.sqlite", "store/catalogue.sqlite"), SQLITE),
@@ -52,6 +52,19 @@ def test_a_file_is_whole_after_any_call_on_it_has_failed(case: str, library: Pat
     record(Row(f"a failing call: {case}", len(found)))
     assert [each for each in found if each["missing"]] == []
     assert {each["call"] for each in found} >= {"FDATASYNC", "OPEN", "READ", "PWRITE"}
+
+
+def test_a_commit_that_failed_and_is_on_the_disk_is_not_made_twice(library: Path, tmp_path: Path) -> None:
+    Falter(tmp_path / "plan")
+    done = subprocess.run(
+        [sys.executable, "-m", doubted.__name__, tmp_path / "plan", tmp_path / "store"],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment(library, tmp_path / "plan"),
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert "fsync failed" in found.pop("told")
+    assert found == {"held": 2, "committed": True}
 
 
 def test_any_failing_call_on_the_collector_s_files_loses_nothing_that_was_owed(

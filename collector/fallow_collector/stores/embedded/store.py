@@ -117,6 +117,8 @@ class EmbeddedStore:
         with _translated("the batch was not stored"):
             if self._broken:
                 self._restart()
+                if self._has(batch):
+                    return Outcome(committed=list(batch.spans))
             try:
                 if len(batch.series) > len(self._ids):
                     added = self._catalogue.number(batch.series[len(self._ids):])
@@ -128,6 +130,11 @@ class EmbeddedStore:
                 self._broken = True
                 raise
         return Outcome(committed=list(batch.spans))
+
+    def _has(self, batch: Batch) -> bool:
+        """Whether a commit that failed is there after all: its sync failed, and yet the disk took it."""
+        committed = self._committed()
+        return bool(batch.spans) and all(span.lo in committed.get(span.source, ()) for span in batch.spans)
 
     def _begin(self) -> hot.HotSlice:
         self._current = begun = hot.begin(self._engine, self._hot_folder, self._next_number)
