@@ -71,11 +71,10 @@ class Commits:
         while self._gathering.waiting:
             group, self._gathering = self._gathering, _Group()
             self._leaving = group
-            standing = self._standing()
             error: Exception | None = None
             try:
                 await loop.run_in_executor(
-                    self._thread, self._file.write, list(group.rows.values()), group.forgotten, standing
+                    self._thread, self._file.write, list(group.rows.values()), group.forgotten, self._standing()
                 )
             except StateError as failed:
                 error = failed
