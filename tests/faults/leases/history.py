@@ -74,5 +74,6 @@ def read(logs: Iterable[Path]) -> list[Op]:
 def _ops(logs: Iterable[Path]) -> Iterator[Op]:
     decode = msgspec.json.Decoder(Op).decode
     for log in logs:
-        for line in log.read_bytes().splitlines():
+        whole, _, _ = log.read_bytes().rpartition(b"\n")  # the last line may be just being written
+        for line in whole.splitlines():
             yield decode(line)

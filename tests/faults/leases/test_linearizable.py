@@ -28,6 +28,8 @@ QUICK = ("idle.confirm_s = 1.5", "idle.confirm_readings = 3", "idle.confirm_afte
 PROCESSES, EACH = 4, 16
 CLOCK_S = 10.0  # README: by so much a crash prolongs every lease at most
 PAUSE_S = 6.0  # longer than a TTL, and than what the collector takes for a moment's delay
+GIVEN = 20
+PATIENCE_S = 300.0  # on a busy machine the faults leave time for few leases
 STEPS_S = (3600.0, -3600.0, 0.0)
 ROOT = Path(__file__).parents[3]
 
@@ -100,6 +102,11 @@ def lines_of(logs: list[Path]) -> int:
     return sum(log.read_bytes().count(b"\n") for log in logs if log.exists())
 
 
+def given_in(logs: list[Path]) -> int:
+    """How many leases their holders know of."""
+    return len({op.token for op in read(logs) if op.token})
+
+
 def test_every_history_of_a_device_is_linearizable(tmp_path: Path) -> None:
     enough = cycles(short=1_500, long=100_000)  # calls
     logs = [tmp_path / f"holders-{number}.jsonl" for number in range(PROCESSES)]
@@ -128,7 +135,8 @@ def test_every_history_of_a_device_is_linearizable(tmp_path: Path) -> None:
             until(lambda: all(map(Path.exists, logs)), "holders have begun")
             faults = Faults(collector, holders, step)
             faults.cycle()
-            while lines_of(logs) < enough:
+            patience = time.monotonic() + PATIENCE_S
+            while lines_of(logs) < enough or (given_in(logs) <= GIVEN and time.monotonic() < patience):
                 faults.cycle()
             for holder in holders:
                 holder.terminate()
@@ -150,7 +158,7 @@ def test_every_history_of_a_device_is_linearizable(tmp_path: Path) -> None:
     ))
     assert found == []
     assert late_s < 1.0
-    assert given > 20, "hardly anything was leased"
+    assert given > GIVEN, "hardly anything was leased"
     assert resets, "no connection was reset"
     assert any(op.code == UNKNOWN for op in ops), "no call remained without an answer"
     assert any(op.code == Fault.LEASE_ENDED for op in ops), "nobody was too late"
