@@ -54,7 +54,7 @@ def test_kill_9_of_victoria_metrics_at_random_moments_loses_nothing_that_was_ack
                 else:
                     time.sleep(chance.uniform(0.0, 2.0))  # the moment of the fault
                 victoria.kill()
-                victoria.start()
+                victoria.start_at_once()
             scene.node.stop()
             made, owed, told = scene.node.made(), frozenset(scene.node.owed), frozenset(acknowledged)
             assert told <= set(in_victoria(victoria.url, scene.node.board))  # by one that was killed and came again

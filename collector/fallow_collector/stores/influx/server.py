@@ -14,6 +14,7 @@ VictoriaMetrics sends X-Influxdb-Version too, with some of its answers: its own 
 import re
 import ssl
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from time import monotonic
 from typing import NamedTuple
@@ -37,6 +38,17 @@ class Server(NamedTuple):
     kind: Kind
     start: float | None
     """When its process began, unix seconds; None: it does not say."""
+    at: float | None = None
+    """When it said so by its own clock, whole unix seconds; None: it does not say."""
+
+    @property
+    def is_distinct(self) -> bool:
+        """Whether every process that follows will have begun at another second, so that it can be told from this one.
+
+        VictoriaMetrics says only the second: one that died in its first, and the one that followed at once, looked the
+        same, and 3 in 1,000 kills lost rows that were acknowledged.
+        """
+        return self.start is None or self.at is None or int(self.at) > int(self.start)
 
 
 def kind_of(ping_headers: Mapping[str, str], metrics: str) -> Kind:
@@ -58,6 +70,14 @@ def start_of(metrics: str) -> float | None:
     """The process's start time out of Prometheus text, unix seconds; InfluxDB 2 and VictoriaMetrics both print it."""
     found = _START.search(metrics)
     return float(found[1]) if found else None
+
+
+def date_of(headers: Mapping[str, str]) -> float | None:
+    """When an answer was made by its server's clock, unix seconds (RFC 9110 §6.6.1)."""
+    try:
+        return parsedate_to_datetime(headers.get("Date", "")).timestamp()
+    except ValueError:
+        return None
 
 
 class Unreachable(Exception):
@@ -98,13 +118,13 @@ class Watch:
             if answer.is_success:
                 headers = answer.headers
                 break
-        text = ""
+        text, at = "", None
         for base in self._bases:
             answer = self._get(_below(base, "metrics"))
             if answer.is_success:
-                self._metrics, text = _below(base, "metrics"), answer.text
+                self._metrics, text, at = _below(base, "metrics"), answer.text, date_of(answer.headers)
                 break
-        return Server(kind_of(headers, text), start_of(text))
+        return Server(kind_of(headers, text), start_of(text), at)
 
     def look(self) -> Seen:
         """Is it still there, and still the same process?"""

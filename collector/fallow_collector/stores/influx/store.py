@@ -127,6 +127,11 @@ class InfluxStore:
             self._see(error.seen, now)
             raise StoreError(str(error)) from error
         settle_s = self._settings.settle_s or SETTLE_S[server.kind]
+        if settle_s > 0 and not server.is_distinct:
+            raise StoreError(
+                f"{self._settings.url} began this very second, and one that follows it within the second could not be "
+                "told from it; it is written to from the next second on"
+            )
         _log.info("url=%s is=%r settle_s=%g", self._settings.url, str(server.kind), settle_s)
         if settle_s > 0 and server.start is None:
             _log.warning(

@@ -1,7 +1,7 @@
 import httpx
 import pytest
 
-from fallow_collector.stores.influx.server import SETTLE_S, Kind, kind_of, start_of
+from fallow_collector.stores.influx.server import SETTLE_S, Kind, Server, date_of, kind_of, start_of
 
 OPEN_SOURCE = {"X-Influxdb-Build": "OSS", "X-Influxdb-Version": "v2.7.1"}
 VICTORIA = 'vm_rows_invalid_total{type="influx"} 0\nvm_app_version{version=""} 1\nvm_app_start_timestamp 1795308352\n'
@@ -38,3 +38,28 @@ def test_only_a_server_that_is_surely_influxdb_settles_at_once(
 )
 def test_the_start_is_read_out_of_prometheus_text(metrics: str, start: float | None) -> None:
     assert start_of(metrics) == start
+
+
+@pytest.mark.parametrize(
+    ("start", "at", "distinct"),
+    [
+        (1795308352, 1795308352, False),  # the next one may begin in this second, too
+        (1795308352, 1795308353, True),
+        (1795308352.9, 1795308353, True),
+        (1795308352, 1795308351, False),  # a clock that was set back says nothing
+        (None, 1795308353, True),  # nothing better is to be had
+        (1795308352, None, True),
+    ],
+)
+def test_a_process_can_be_told_from_all_that_follow_once_its_second_is_over(
+    start: float | None, at: float | None, distinct: bool
+) -> None:
+    assert Server(Kind.VICTORIAMETRICS, start, at).is_distinct is distinct
+
+
+@pytest.mark.parametrize(
+    ("headers", "at"),
+    [({"Date": "Sun, 22 Nov 2026 12:45:52 GMT"}, 1795351552.0), ({"Date": "soon"}, None), ({}, None)],
+)
+def test_a_server_s_clock_is_read_out_of_its_answer(headers: dict[str, str], at: float | None) -> None:
+    assert date_of(httpx.Headers(headers)) == at

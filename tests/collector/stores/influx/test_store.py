@@ -1,5 +1,6 @@
 """The whole store against a server that misbehaves on demand."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,19 @@ def test_a_batch_without_anything_to_write_is_committed_without_a_word(fake: Fak
     store = open_store(fake.url)
     assert store.write(batch(rows([[np.nan]]), span(3)), now=100).committed == [span(3)]
     assert fake.bodies == []
+
+
+def test_a_server_that_began_this_very_second_is_not_written_to_before_the_next(
+    fake: FakeInflux, open_store: OpenStore
+) -> None:
+    store = open_store(fake.url)
+    pretends_victoriametrics(fake, start=int(time.time()) + 60)  # by its own clock, which is ours
+    with pytest.raises(StoreError, match="began this very second"):
+        store.write(batch(ONE, span(1)), now=100)
+    assert fake.stored == []
+    pretends_victoriametrics(fake, start=int(time.time()) - 1)
+    assert store.write(batch(ONE, span(1)), now=101) == Outcome()
+    assert store.poll(120).committed == [span(1)]
 
 
 def test_other_servers_have_it_only_once_it_settled(fake: FakeInflux, open_store: OpenStore) -> None:
