@@ -102,6 +102,9 @@ class Database:
         self._db.executescript(_TABLES)
         if _schema(self._db) != _expected_schema():
             raise SpoolDamaged("its tables are not those that were made")
+        ((found,),) = run("PRAGMA quick_check(1)").fetchall()  # else rows of a lost page are missing, and nobody knows
+        if found != "ok":
+            raise SpoolDamaged(f"its pages do not fit together: {found}")
         run(f"PRAGMA user_version = {SCHEMA}")
         with self._transaction():
             self._count(Counters(damaged=self.lost_commits))
