@@ -24,7 +24,7 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST)
 
-# The long form of tests/faults: thousands of kills and cuts, an hour or more; prints what was made, stored and lost.
+# The long form of tests/faults: thousands of kills and cuts, some hours; prints what was made, stored and lost.
 faults: setup
 	@table=$$(mktemp); FALLOW_FAULTS=long FALLOW_FAULTS_TABLE=$$table $(BIN)/python -m pytest tests/faults $(PYTEST); status=$$?; \
 	  $(BIN)/python -m tests.faults.table $$table; rm -f $$table; exit $$status
