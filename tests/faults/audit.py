@@ -114,6 +114,9 @@ def parts_of_store(engine: duckdb.DuckDBPyConnection, directory: Path) -> Iterat
         yield Part(f"read_parquet('{path}')", frozenset(columns.split()), "epoch_ms(time)")
     for number, hot in enumerate(sorted((directory / "hot").glob("hot-*.duckdb"))):
         engine.execute(f"ATTACH '{hot}' AS hot_{number}")
+        of_this = "SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND table_name = 'row'"
+        if not engine.execute(of_this, [f"hot_{number}"]).fetchone():
+            continue  # its beginning failed, and the next start removes it
         yield Part(f"hot_{number}.row", frozenset(NAMES), "time_ms")
 
 
