@@ -118,6 +118,16 @@ def test_a_flipped_byte_of_the_log_costs_what_was_committed_after_it_and_is_coun
     assert hits
 
 
+def test_a_damaged_layout_is_made_anew_for_the_reports_that_follow(spools: tuple[Path, Path], tmp_path: Path) -> None:
+    closed, _ = spools
+    with closing(sqlite3.connect(closed / FILE)) as database:
+        (root,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'layout'").fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    for at in range(root * size - 60, root * size):  # its only row: hash and body
+        found, counters = after(closed, flipped(FILE, at), tmp_path / "spool")
+        assert len(KEPT) - len(found) <= counters.damaged or counters.quarantined
+
+
 def test_rows_that_a_damaged_page_does_not_lead_to_any_more_are_noticed(
     spools: tuple[Path, Path], tmp_path: Path
 ) -> None:

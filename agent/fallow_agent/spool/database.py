@@ -17,6 +17,7 @@ from zlib import crc32
 from google.protobuf.message import DecodeError
 
 from fallow_agent.errors import SpoolDamaged, SpoolError, SpoolNewer
+from fallow_agent.spool.header import check_header
 from fallow_agent.spool.item import Commit, Counters, Dropped, Item, Ranges, Refused
 from fallow_agent.spool.log import lost_commits
 from fallow_agent.spool.seal import sealed
@@ -32,7 +33,6 @@ _DEAD_LETTERS = 1_000
 _LAYOUTS = 16  # more than that, and the ones that no report needs are looked for
 _DROP_STEP = 32
 _READ_STEP = 1_000
-_WRITE_FORMAT = 18  # where in a file; https://sqlite.org/fileformat2.html#the_database_header
 _DAMAGE = {
     sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB,
     sqlite3.SQLITE_ERROR,  # our statements do not change: they fail on tables that are not ours any more
@@ -68,7 +68,7 @@ class Database:
         self._max_age_ms = max_age_ms
         self._epochs: dict[str, int] = {}
         self._layouts: dict[bytes, int] = {}
-        _check_header(path)
+        check_header(path)
         with _translated():
             self._db = sqlite3.connect(
                 path or ":memory:", isolation_level=None, check_same_thread=False, timeout=1.0
@@ -102,7 +102,8 @@ class Database:
         self._db.executescript(_TABLES)
         if _schema(self._db) != _expected_schema():
             raise SpoolDamaged("its tables are not those that were made")
-        ((found,),) = run("PRAGMA quick_check(1)").fetchall()  # else rows of a lost page are missing, and nobody knows
+        # Else rows of a page that no other leads to are missing, and nobody knows. 0.1 s for 250 MiB.
+        ((found,),) = run("PRAGMA integrity_check(1)").fetchall()
         if found != "ok":
             raise SpoolDamaged(f"its pages do not fit together: {found}")
         run(f"PRAGMA user_version = {SCHEMA}")
@@ -128,7 +129,7 @@ class Database:
             if number not in kept:
                 run("DELETE FROM epoch WHERE number = ?", (number,))
         self._epochs = dict(run("SELECT name, number FROM epoch ORDER BY number"))
-        self._layouts = dict(run("SELECT hash, number FROM layout"))
+        self._layouts = self._whole_layouts()
 
     def _numbers(self) -> Iterator[int]:
         for (number,) in self._db.execute("SELECT number FROM report UNION ALL SELECT number FROM event"):
@@ -241,14 +242,19 @@ class Database:
         if number is None:
             if len(self._layouts) >= _LAYOUTS:
                 self._db.execute("DELETE FROM layout WHERE number NOT IN (SELECT layout FROM report)")
-                self._layouts = dict(self._db.execute("SELECT hash, number FROM layout"))
+                self._layouts = self._whole_layouts()
             number = next(n for n in count(1) if n not in self._layouts.values())
             self._db.execute(
-                "INSERT INTO layout (number, hash, body) VALUES (?, ?, ?)",
+                "INSERT OR REPLACE INTO layout (number, hash, body) VALUES (?, ?, ?)",  # in the place of a damaged one
                 (number, layout.hash, layout.SerializeToString()),
             )
             self._layouts[layout.hash] = number
         return number
+
+    def _whole_layouts(self) -> dict[bytes, int]:
+        """Numbers by hash; none that is damaged, or new reports would be stored with it and not be read again."""
+        rows = self._db.execute("SELECT number, hash, body FROM layout")
+        return {name: number for number, name, body in rows if (known := _parsed(body)) and known.hash == name}
 
     def _delete(self, ranges: Ranges) -> None:
         for epoch, pairs in ranges.items():
@@ -355,22 +361,6 @@ def _parsed(layout: bytes | None) -> pb.Layout | None:
 def _seq(body: bytes, event: str) -> int:
     """The number that a report or event bears: a flipped bit of a row's own number would make it another one."""
     return pb.Event.FromString(body).seq if event else pb.Report.FromString(body).seq
-
-
-def _check_header(path: Path | None) -> None:
-    """To be asked while the file is closed. Of one whose format for writing it does not know, SQLite says no more than
-    that the database is read-only, as of a disk that is."""
-    if path is None:
-        return
-    try:
-        with path.open("rb") as file:
-            header = file.read(_WRITE_FORMAT + 1)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise SpoolError(f"it cannot be read: {error}") from error
-    if len(header) > _WRITE_FORMAT and header[_WRITE_FORMAT] not in (1, 2):
-        raise SpoolDamaged(f"its header names the format {header[_WRITE_FORMAT]}, expected 1 or 2")
 
 
 def _schema(database: sqlite3.Connection) -> list[tuple[object, ...]]:
