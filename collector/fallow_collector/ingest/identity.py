@@ -1,8 +1,10 @@
 """Which nodes a peer may speak for, by its certificate."""
 
 import re
-from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 _AGENT = re.compile(r"spiffe://[a-z0-9._-]{1,255}/agent/([A-Za-z0-9._-]+)")
 """The id of an agent, of whatever trust domain: which domains there are is what [tls] client_ca says."""
@@ -24,18 +26,17 @@ class Identity(NamedTuple):
         return ", ".join((*self.names, *self.paths)) or "no name"
 
 
-def identity_of(auth_context: Mapping[str, Iterable[bytes]]) -> Identity | None:
-    """The identity that gRPC's auth context tells, None when the peer showed no certificate.
-
-    gRPC lists alternative names of all kinds under one key; only URIs have a scheme.
-    """
-    if b"ssl" not in auth_context.get("transport_security_type", ()):
-        return None
-    common = [name.decode("utf-8", "replace") for name in auth_context.get("x509_common_name", ())]
-    others = [name.decode("utf-8", "replace") for name in auth_context.get("x509_subject_alternative_name", ())]
-    if not common and not others:
-        return None
+def identity_of(pem: bytes) -> Identity:
+    """Read from the certificate itself: gRPC lists alternative names of all kinds as one, so that a mail address or a
+    DNS name that looks like a SPIFFE id would be taken for one. Raises ValueError."""
+    certificate = x509.load_pem_x509_certificate(pem)
+    common = tuple(str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
+    try:
+        others = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return Identity(common, ())
+    uris = others.get_values_for_type(x509.UniformResourceIdentifier)
     return Identity(
-        names=(*common, *(name for name in others if "://" not in name)),
-        paths=tuple(name for name in others if name.startswith("spiffe:")),
+        names=(*common, *others.get_values_for_type(x509.DNSName)),
+        paths=tuple(uri for uri in uris if uri.lower().startswith("spiffe:")),
     )

@@ -107,12 +107,11 @@ class Server:
     async def _stream(self, _requests: object, context: Context) -> None:
         """One agent's stream: this coroutine sends, a task beside it reads."""
         news = asyncio.Event()
-        peer = context.auth_context()
-        shown = b"".join(peer.get("x509_pem_cert", ()))
+        shown = b"".join(context.auth_context().get("x509_pem_cert", ()))
         if shown and (fault := leaf_fault(shown)):
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, fault)
         stream = self._streams.open(
-            identity_of(peer), news.set, validity_of(shown) if shown else None,
+            identity_of(shown) if shown else None, news.set, validity_of(shown) if shown else None,
             context.peer().rpartition(":")[0], time.monotonic(),
         )
         impatience = asyncio.get_running_loop().call_later(

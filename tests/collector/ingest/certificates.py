@@ -26,16 +26,17 @@ class Authority:
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(
-        self, common_name: str, names: tuple[str, ...] = (), uris: tuple[str, ...] = (), valid: timedelta | None = None
+        self, common_name: str, names: tuple[str, ...] = (), uris: tuple[str, ...] = (), valid: timedelta | None = None,
+        others: tuple[x509.GeneralName, ...] = (),
     ) -> Pair:
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives = x509.SubjectAlternativeName(
-            [x509.DNSName(name) for name in names] + [x509.UniformResourceIdentifier(uri) for uri in uris]
+            [*map(x509.DNSName, names), *map(x509.UniformResourceIdentifier, uris), *others]
         )
         certificate = self._signed(
             x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else []),
             key, x509.BasicConstraints(ca=False, path_length=None), valid or timedelta(hours=1),
-            *([alternatives] if names or uris else []),
+            *([alternatives] if names or uris or others else []),
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]),
         )
         return Pair(
