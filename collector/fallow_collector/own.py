@@ -113,7 +113,7 @@ class Own:
 
 
 def _of_health(board: Board) -> Iterator[Measure]:
-    found = board.tally(time.time())
+    found = board.tally()
     for one, count in sorted(found.incidents.items()):
         yield Measure(
             "fallow_health_incidents", "gauge", "Open incidents of devices and nodes.", one._asdict(), count

@@ -77,7 +77,7 @@ class Taker:
             "node": lambda columns: self._nodes.take(nodes, snapshot, beside, columns),
             "reader": lambda columns: readers(nodes, snapshot, columns),
             "incident": lambda columns: incidents(
-                fleet, self._from.health.in_force(snapshot.as_of), self._from.site, snapshot.as_of, columns
+                fleet, self._from.health.in_force(), self._from.site, snapshot.as_of, columns
             ),
             "group": lambda columns: self._groups.take(found, snapshot.now, columns),
             "ledger": lambda columns: ledgers(

@@ -4,7 +4,7 @@ Not thread-safe: one thread, the event loop's, calls everything.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from math import inf
+from math import inf, nan
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +52,9 @@ RESUMED = 200_000
 OWN_WORD = BIT["device_lost"] | BIT["reset_required"] | BIT["recovery_required"]
 """What a driver itself says of its device is no rule's mistake."""
 
+SET_S = 2.0
+"""More than that between two looks is no drift: the wall clock was set, or the machine was suspended."""
+
 Note = Callable[[EventKind, str, str, str, str], None]
 """(kind, node, uuid or empty, message, who said so)."""
 
@@ -72,31 +75,37 @@ class Board:
         self._strange: list[ConditionRow] = []  # in the state, of devices or rules that there are not any more
         self._doubted: frozenset[int] = frozenset()
         self._weighed = -inf
+        self._told: list[EventRow] = []  # since the last tick
+        self._now_ms = now_ms  # of the last tick
+        self._lead = nan  # by how many seconds the wall clock was ahead of the monotonic one by then
         self._ward.take(state.events_since(now_ms - DAY_MS, KINDS, RESUMED))
-        self._kept = Kept(self._resumed(state.load_conditions()))
+        self._kept = Kept(self._resumed(state.load_conditions(), now_ms))
 
     def take(self, rows: Iterable[EventRow]) -> None:
-        """Events, as they come."""
-        self._ward.take(rows)
+        """Events, as they come; they count from the next tick."""
+        self._told += rows
 
     def hello(self, hello: pb.Hello, wall: float) -> None:
         """A node came, or changed. wall: unix seconds."""
         if self._boots.heard(hello.node, hello.boot_id):
             at = round(wall * 1000)
             self._note(EventKind.NODE_REBOOTED, hello.node, "", "the node was restarted", hello.epoch)
-            self._ward.take([EventRow(
+            self.take([EventRow(
                 hello.node, hello.epoch, f"boot-{hello.boot_id}", 0, EventKind.NODE_REBOOTED, "", 1, at, at, "",
                 source=hello.epoch,
             )])
 
     def due(self, now: float, wall: float) -> bool:
         """Whether it is time for a tick. now: monotonic; wall: unix seconds."""
-        return now - self._weighed >= WEIGH_S or self._ward.due(round(wall * 1000))
+        return bool(self._told) or now - self._weighed >= WEIGH_S or self._ward.due(round(wall * 1000))
 
     def tick(self, reasons: NDArray[np.uint64], now: float, wall: float) -> None:
         """Weigh everything anew. reasons: uint64[count], of the newest snapshot; now: monotonic; wall: unix seconds."""
         self._weighed = now
-        now_ms, count = round(wall * 1000), len(reasons)
+        self._follow(now, wall)
+        now_ms, count = self._now_ms, len(reasons)
+        told, self._told = self._told, []
+        self._ward.take(told)
         facts = self._facts(reasons, now, wall)
         for row, asked_ms in self._recovery.step(facts.values["recovery_action"], facts.time_ms):
             key = Key(self._node_of(row), self._fleet.identities[row].uuid)
@@ -119,32 +128,42 @@ class Board:
         self._break(verdict, failed_ms, reasons)
         self._fleet.verdict[:count] = verdict
 
+    def _follow(self, now: float, wall: float) -> None:
+        """How long something is so is measured on the monotonic clock, whatever is done to the wall clock that dates
+        it."""
+        lead = wall - now
+        step_s, self._lead, self._now_ms = lead - self._lead, lead, round(wall * 1000)
+        if abs(step_s) > SET_S:
+            self._conditions.shift(round(step_s * 1000))
+            self._ward.shift(round(step_s * 1000))
+
     def incidents(self, uuid: str, wall: float) -> list[Incident]:
-        """Of a device and its node, newest first: those of the last day, and the conditions that hold now."""
+        """Of a device and its node, newest first: those of the last day, and the conditions that hold as of the last
+        tick. wall: unix seconds."""
         row = self._fleet.find(uuid)
         if row is None:
             return []
         node = self._node_of(row)
         found = [*self._ward.incidents(Key(node, uuid)), *self._ward.incidents(Key(node, ""))]
-        found += [of_condition(held, node, uuid, wall) for held in self._conditions.of_row(row, round(wall * 1000))]
+        found += [of_condition(held, node, uuid, wall) for held in self._conditions.of_row(row, self._now_ms)]
         return sorted(found, key=lambda one: (-one.since_ms, one.incident_id))
 
-    def in_force(self, wall: float) -> "InForce":
-        """What is enforced now in the whole fleet. wall: unix seconds."""
+    def in_force(self) -> "InForce":
+        """What is enforced in the whole fleet as of the last tick."""
         fleet = self._fleet
         holding = []
-        for one in self._conditions.holding(round(wall * 1000)):
+        for one in self._conditions.holding(self._now_ms):
             there = fleet.alive[one.rows]
             holding.append(one._replace(**{
                 name: getattr(one, name)[there] for name in ("rows", "since_ms", "value", "limit")
             }))
         return InForce([one for _, one in self._ward.open() if one.mode is Mode.ENFORCE], holding)
 
-    def tally(self, wall: float) -> Tally:
-        """How much is wrong in the whole fleet. wall: unix seconds. About 10 ms at 80,000 devices."""
+    def tally(self) -> Tally:
+        """How much is wrong in the whole fleet as of the last tick. About 10 ms at 80,000 devices."""
         return tally(
             (one for _, one in self._ward.open()),
-            self._conditions.counts(round(wall * 1000), self._fleet.alive), len(self._doubted),
+            self._conditions.counts(self._now_ms, self._fleet.alive), len(self._doubted),
         )
 
     def keep(self) -> "Changes":
@@ -175,8 +194,8 @@ class Board:
         since_ms = self._conditions.standing()[place.rule]
         return row is not None and row != place.row and row < len(since_ms) and since_ms[row] > 0
 
-    def _resumed(self, rows: Iterable[ConditionRow]) -> Iterator[Place]:
-        """Conditions that stood before a restart."""
+    def _resumed(self, rows: Iterable[ConditionRow], now_ms: int) -> Iterator[Place]:
+        """Conditions that stood before a restart, and so do not begin later than it."""
         asking = {rule.name for rule in self._rules.value if rule.column == "recovery_action"}
         known = self._conditions.standing()
         for row in rows:
@@ -184,7 +203,7 @@ class Board:
             if at is None or row.rule not in known:
                 self._strange.append(row)
                 continue
-            self._conditions.resume(row.rule, at, row.since_ms)
+            self._conditions.resume(row.rule, at, min(row.since_ms, now_ms))
             if row.rule in asking:
                 self._recovery.resume(at, row.since_ms)
             yield Place(row.rule, at, row.since_ms)

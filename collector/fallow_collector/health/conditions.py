@@ -195,6 +195,12 @@ class Conditions:
             holds = alive[rows] & (rule_of[rows] == position) & (now_ms - since_ms[rows] >= rule.for_s * 1000)
             yield rule, int(np.count_nonzero(holds))
 
+    def shift(self, by_ms: int) -> None:
+        """The wall clock was set by so much: what stands has stood for as long as before."""
+        for clock in self._clocks.values():
+            stands = clock.since_ms > 0
+            clock.since_ms[stands] = np.maximum(clock.since_ms[stands] + by_ms, 1)
+
     def resume(self, name: str, row: int, since_ms: int) -> None:
         """It held before a restart, since then; whether it still does, the next readings say."""
         clock = self._clocks.get(name)

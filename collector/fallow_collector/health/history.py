@@ -80,6 +80,13 @@ class History:
         if cure not in self.cures:
             self.cures.append(cure)
 
+    def shift(self, by_ms: int) -> None:
+        """The clock that all times are of was set by so much."""
+        for each in self._happenings:
+            each.first_ms += by_ms
+            each.last_ms += by_ms
+        self.cures = [cure._replace(at_ms=cure.at_ms + by_ms) for cure in self.cures]
+
     def forget(self, before_ms: int) -> None:
         """What ended before."""
         self._keep([each for each in self._happenings if each.last_ms >= before_ms])

@@ -68,6 +68,15 @@ class Ward:
         for key in [key for key, due_ms in self._due_ms.items() if due_ms <= now_ms]:
             self._fold(key, now_ms)
 
+    def shift(self, by_ms: int) -> None:
+        """The wall clock was set by so much: what happened is as long ago as before."""
+        for node, cures in self._cures.items():
+            self._cures[node] = [cure._replace(at_ms=cure.at_ms + by_ms) for cure in cures]
+        for key, history in self._histories.items():
+            history.shift(by_ms)
+            self._due_ms[key] = 0
+        self._swept_ms = 0
+
     def due(self, now_ms: int) -> bool:
         """Whether something happened since the last tick, or somebody's time has come."""
         return any(due_ms <= now_ms for due_ms in self._due_ms.values())

@@ -45,7 +45,7 @@ def test_a_node_that_names_another_one_s_devices_has_an_incident_as_long_as_it_d
     clinic.stays(130)
     Watched(device("g0"), node="n2", fleet=clinic.node.fleet, engine=clinic.node.engine, now=clinic.node.now)
     clinic.stays(5)
-    one, = [incident for incident in clinic.board.in_force(clinic.wall).incidents if incident.node == "n2"]
+    one, = [incident for incident in clinic.board.in_force().incidents if incident.node == "n2"]
     assert (one.severity, one.device) == (Severity.DEGRADED, "")
     assert "names devices that another node has" in one.summary
     assert "g0 of n1" in one.evidence[0].found
@@ -204,7 +204,7 @@ def test_what_is_wrong_is_counted_by_rule_and_never_by_device_or_by_a_code_that_
         event(0x81078603, clinic.ms(), kind=EventKind.DEVICE_FAULT, node="other", source="dcmi"),
     )
     clinic.stays(3, {**FULL, "recovery_action": 3.0}, {**FULL, "remap_pending": 1.0})
-    found = clinic.board.tally(clinic.wall)
+    found = clinic.board.tally()
     assert found.incidents == {
         ("xid 95", "failed", "enforce"): 2, ("xid other", "degraded", "enforce"): 100,
         ("device_fault", "degraded", "enforce"): 1,
@@ -240,7 +240,7 @@ def test_a_rule_that_would_fail_much_of_the_fleet_at_once_is_doubted_loudly(tmp_
     states = [clinic.health(row) for row in range(40)]
     assert (states.count("failed"), states.count("ok")) == (8, 32)
     doubted = [row for row in range(40) if "incident_doubted" in clinic.node.reasons(row)]
-    assert len(doubted) == clinic.board.tally(clinic.wall).doubted == 32
+    assert len(doubted) == clinic.board.tally().doubted == 32
     (kind, text), = clinic.notes
     assert kind is EventKind.RULES_DOUBTED
     assert text.startswith("rules of health would fail 40 of 40 devices, more than 5% and 8 within 600 s: 32 are not")

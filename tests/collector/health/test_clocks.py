@@ -1,0 +1,78 @@
+"""The collector's wall clock is set: what is wrong stays wrong for as long as it would have been, and no longer."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.collector.health.clinic import FULL, Clinic
+from tests.collector.health.told import event
+
+HOUR_S = 3600
+DECADE_S = 10 * 365 * 86_400
+ASKS = {**FULL, "recovery_action": 1.0}
+OUTSIDE = {**FULL, "fabric_state": 1.0}  # degraded after 600 s of it
+
+steps = pytest.mark.parametrize("seconds", [HOUR_S, -HOUR_S, DECADE_S, -DECADE_S])
+
+
+@pytest.fixture
+def clinic(tmp_path: Path) -> Iterator[Clinic]:
+    made = Clinic(tmp_path, size=3)
+    yield made
+    made.state.close()
+
+
+@steps
+def test_a_condition_stands_whatever_the_clock_shows(clinic: Clinic, seconds: int) -> None:
+    for _ in range(65):
+        clinic.stays(10, ASKS, OUTSIDE, FULL)
+    before = [clinic.health(row) for row in range(3)]
+    assert before == ["failed", "degraded", "ok"]
+    clinic.set_clock(seconds)
+    assert [one.rule for one in clinic.open("g1")] == ["fabric_not_joined"], "even before the next tick"
+    clinic.stays(5, ASKS, OUTSIDE, FULL)
+    assert [clinic.health(row) for row in range(3)] == before
+    clinic.stays(5, FULL, {**FULL, "fabric_state": 3.0}, FULL)
+    assert [clinic.health(row) for row in range(3)] == ["ok"] * 3
+
+
+@steps
+def test_a_condition_that_has_not_stood_for_long_enough_has_not_either(clinic: Clinic, seconds: int) -> None:
+    for turn in range(59):
+        if turn == 30:
+            clinic.set_clock(seconds)
+        clinic.stays(10, FULL, OUTSIDE, FULL)
+    assert clinic.health(1) == "ok"
+    for _ in range(3):
+        clinic.stays(10, FULL, OUTSIDE, FULL)
+    assert clinic.health(1) == "degraded"
+
+
+@steps
+def test_an_incident_is_open_until_it_has_been_quiet_for_as_long_as_it_must(clinic: Clinic, seconds: int) -> None:
+    clinic.tell(event(95, clinic.ms()), event(94, clinic.ms(), device="g1"))
+    clinic.stays(10)
+    clinic.set_clock(seconds)
+    clinic.node.misses(HOUR_S - 30)
+    clinic.stays(10)
+    assert (clinic.health(0), clinic.health(1)) == ("failed", "degraded")
+    clinic.stays(20)
+    assert (clinic.health(0), clinic.health(1)) == ("failed", "ok")
+
+
+@steps
+def test_what_comes_after_it_belongs_to_what_came_before_it(clinic: Clinic, seconds: int) -> None:
+    clinic.tell(event(94, clinic.ms()))
+    clinic.stays(10)
+    clinic.set_clock(seconds)
+    clinic.tell(event(94, clinic.ms() + seconds * 1000))
+    one, = clinic.open()
+    assert one.times == 2
+
+
+def test_a_condition_that_stood_before_a_restart_stands_after_it_though_the_clock_was_set_back(clinic: Clinic) -> None:
+    clinic.stays(10, ASKS, FULL, FULL)
+    clinic.set_clock(-HOUR_S)
+    clinic.restart()
+    assert clinic.health(0) == "failed"
