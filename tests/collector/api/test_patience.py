@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from fallow_collector.api.crowd import REQUESTS, Crowd
+from fallow_collector.api.crowd import REQUESTS, STRANGERS, Crowd
+from fallow_collector.api.enroll import Office
 from fallow_collector.api.patience import PatientProtocol
+from fallow_proto.enrolment import PATH
 from tests.collector.api.memory import MemoryAnswers
 from tests.collector.api.served import served
 from tests.collector.ingest.certificates import Authority
@@ -74,6 +76,20 @@ def test_others_are_answered_while_more_wait_silently_than_requests_may_run(monk
         assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
 
 
+def test_strangers_who_send_slowly_keep_only_strangers_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PatientProtocol, "patience_s", 60.0)
+    slow = b"POST //api/v1/enroll HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 500\r\n\r\n{"
+    with served(MemoryAnswers(), enrolment=Office(lambda: None)) as url, contextlib.ExitStack() as strangers:
+        for _ in range(STRANGERS):
+            strangers.enter_context(connected(url)).sendall(slow)
+        deadline = time.monotonic() + 30.0
+        while (enrolment := httpx.get(f"{url}{PATH}", trust_env=False)).status_code != 503:
+            assert time.monotonic() < deadline
+        assert f"{STRANGERS} requests are being answered" in enrolment.json()["detail"]
+        for path in ("/healthz", "/api/v1/capacity"):
+            assert httpx.get(f"{url}{path}", trust_env=False).status_code == 200
+
+
 def test_of_too_many_that_wait_the_one_that_has_waited_longest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PatientProtocol, "head_s", 30.0)
     monkeypatch.setattr(PatientProtocol, "most_waiting", 2)
@@ -107,7 +123,7 @@ def test_requests_beyond_as_many_as_are_answered_at_once_are_told_to_ask_again()
             said.append(message)
 
         crowded = Crowd(app, most=1)
-        scope: Any = {"type": "http"}
+        scope: Any = {"type": "http", "path": "/"}
         running = asyncio.create_task(crowded(scope, hear, hear))  # type: ignore[arg-type]
         await asyncio.sleep(0)
         await crowded(scope, hear, hear)  # type: ignore[arg-type]
