@@ -15,6 +15,8 @@ from fallow_proto.v1 import telemetry_pb2 as pb
 
 
 class What(StrEnum):
+    MESSAGES = "messages"
+    BYTES = "bytes"
     REPORTS = "reports"
     EVENTS = "events"
     GREETINGS = "Hellos and Layouts"
@@ -30,6 +32,10 @@ class Limit(NamedTuple):
 
 
 NODE_LIMITS: dict[What, Limit] = {
+    # Whatever is in them, each costs some 80 µs; a backlog of 1 MiB/s whose layout changes with each report has 1,600
+    What.MESSAGES: Limit(2_048.0, 32_768.0),
+    # 1 MiB/s of backlog, and readings; at first the evidence, which may be of 15 minutes and 20 readings a second
+    What.BYTES: Limit(16.0 * 2**20, 512.0 * 2**20),
     # 20 a second live; a backlog has at most 4,096 under way, and a commit takes a second
     What.REPORTS: Limit(8_192.0, 32_768.0),
     What.EVENTS: Limit(1_024.0, 32_768.0),  # one a kind and device; a spool may bring those of days
@@ -53,9 +59,11 @@ class Pace:
         self._left = {what: limit.burst for what, limit in self._limits.items()}
         self._at = dict.fromkeys(self._limits, now)
 
-    def excess(self, message: pb.FromAgent, known: Callable[[str], bool], now: float) -> str:
-        """Take what a message costs; why that is too much, "" when it is not. known: whether a device is. now:
-        monotonic seconds."""
+    def excess(self, message: pb.FromAgent, size: int, known: Callable[[str], bool], now: float) -> str:
+        """Take what a message costs; why that is too much, "" when it is not. size: its bytes. known: whether a device
+        is. now: monotonic seconds."""
+        if fault := self._take(What.MESSAGES, 1, now) or self._take(What.BYTES, size, now):
+            return fault
         match message.WhichOneof("kind"):
             case "reports":
                 return self._take(What.REPORTS, len(message.reports.reports), now)
@@ -76,9 +84,10 @@ class Pace:
         self._at[what] = now
         if many > left:
             self._left[what] = left
+            rate = f"{limit.per_s:,.0f}" if limit.per_s >= 10.0 else f"{limit.per_s:.3g}"
             return (
-                f"{many} {what}, of which {left:.0f} more are taken now; expected at most {limit.burst:.0f} at once "
-                f"and {limit.per_s:.3g} a second: is one agent too fast, or are several running as this node?"
+                f"{many:,} {what}, of which {left:,.0f} more are taken now; expected at most {limit.burst:,.0f} at once "
+                f"and {rate} a second: is one agent too fast, or are several running as this node?"
             )
         self._left[what] = left - many
         return ""
@@ -113,9 +122,9 @@ class Guard:
         if not self.streams[address]:
             del self.streams[address]
 
-    def excess(self, node: str, message: pb.FromAgent, now: float) -> str:
+    def excess(self, node: str, message: pb.FromAgent, size: int, now: float) -> str:
         """As Pace.excess, of a node."""
         pace = self._paces.get(node)
         if pace is None:
             pace = self._paces[node] = Pace(now, self._node_limits)
-        return pace.excess(message, self.known, now)
+        return pace.excess(message, size, self.known, now)

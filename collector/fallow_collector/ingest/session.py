@@ -361,7 +361,7 @@ class Session(Generic[Arrival]):
     def _refuse_events(self, refusal: Refusal, detail: str, batch: pb.Events) -> Sequence[Action[Arrival]]:
         for event in batch.events:
             self.refuse(refusal, detail, batch.epoch, event.seq, event.seq)
-        return (Refused(refusal, len(batch.events), detail),)
+        return (Refused(refusal, len(batch.events), detail[:DETAIL_LENGTH]),)
 
     def _refuse_one(self, refusal: Refusal, detail: str, epoch: str, seq: int) -> Refused:
         self.refuse(refusal, detail, epoch, seq, seq)

@@ -167,7 +167,7 @@ class Streams(Generic[Arrival]):
             self._close(stream, close, receipt)
             return
         session = stream.session
-        if session.node and (fault := self.guard.excess(session.node, message, receipt)):
+        if session.node and (fault := self.guard.excess(session.node, message, len(data), receipt)):
             self._limit(stream, "too_fast", fault, receipt)
             return
         for action in session.handle(message, receipt, wall):
@@ -179,7 +179,7 @@ class Streams(Generic[Arrival]):
                 case Record():
                     self._behind.record(Source(session.node, action.epoch), action.events)
                 case Greet():
-                    if fault := self.guard.excess(session.node, message, receipt):
+                    if fault := self.guard.excess(session.node, message, len(data), receipt):
                         self._limit(stream, "too_fast", fault, receipt)
                     else:
                         self._greet(stream, action.hello, receipt, wall)

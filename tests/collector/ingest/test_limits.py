@@ -15,13 +15,21 @@ from tests.collector.ingest.builders import NODE, device, event, events, fenced,
 from tests.collector.ingest.test_server import Call, Served, call, end, hear, say, serving, until
 
 SMALL = {
+    What.MESSAGES: Limit(1.0, 8.0), What.BYTES: Limit(10_000.0, 100_000.0),
     What.REPORTS: Limit(1.0, 5.0), What.EVENTS: Limit(1.0, 3.0), What.GREETINGS: Limit(1.0, 4.0),
     What.DEVICES: Limit(1.0, 3.0), What.OTHERS: Limit(1.0, 2.0),
 }
 
 
+LARGEST = 129 * 36 * 4  # bytes of a report: every metric of 16 boards of 7 partitions, and of the host
+
+
 def named(*uuids: str) -> pb.FromAgent:
     return hello(devices=[device(uuid) for uuid in uuids])
+
+
+LONG = reports()
+LONG.reports.epoch = "e" * 50_000
 
 
 async def try_to_say(stream: Call, *messages: pb.FromAgent) -> None:
@@ -41,16 +49,17 @@ def none_known(uuid: str) -> bool:
 def test_a_bucket_empties_and_fills_again_with_time(message: pb.FromAgent, many: int) -> None:
     pace = Pace(100.0, SMALL)
     for _ in range(many):
-        assert pace.excess(message, none_known, 100.0) == ""
-    assert "expected at most" in pace.excess(message, none_known, 100.0)
-    assert "expected at most" in pace.excess(message, none_known, 100.0)
-    assert pace.excess(message, none_known, 105.0) == ""
+        assert pace.excess(message, 1, none_known, 100.0) == ""
+    assert "expected at most" in pace.excess(message, 1, none_known, 100.0)
+    assert "expected at most" in pace.excess(message, 1, none_known, 100.0)
+    assert pace.excess(message, 1, none_known, 105.0) == ""
 
 
 def test_devices_that_are_known_cost_nothing() -> None:
-    pace = Pace(0.0, {**SMALL, What.GREETINGS: Limit(1000.0, 1000.0)})
+    plenty = Limit(1000.0, 1000.0)
+    pace = Pace(0.0, {**SMALL, What.GREETINGS: plenty, What.MESSAGES: plenty})
     for _ in range(100):
-        assert pace.excess(named("a", "b"), lambda uuid: True, 0.0) == ""
+        assert pace.excess(named("a", "b"), 1, lambda uuid: True, 0.0) == ""
 
 
 def test_a_node_that_names_a_new_device_every_minute_is_bounded() -> None:
@@ -58,18 +67,21 @@ def test_a_node_that_names_a_new_device_every_minute_is_bounded() -> None:
     taken = set[str]()
     for minute in range(3 * 24 * 60):
         uuids = {f"{minute}-{n}" for n in range(8)}
-        if not pace.excess(named(*uuids), taken.__contains__, minute * 60.0):
+        if not pace.excess(named(*uuids), 1, taken.__contains__, minute * 60.0):
             taken |= uuids
     days, limit = 3, NODE_LIMITS[What.DEVICES]
     assert len(taken) <= limit.burst + limit.per_s * 86_400 * days
 
 
 def test_an_agent_of_ours_stays_below_every_limit() -> None:
-    """The fastest that one may be: 20 readings a second, and a backlog with 4,096 under way and a commit a second."""
+    """The fastest that one may be: a quarter of an hour of evidence, then 20 readings a second, and a backlog with 4,096
+    under way and a commit a second."""
     pace = Pace(0.0)
+    for number in range(1, 15 * 60 * 20):
+        assert pace.excess(reports(number), LARGEST, lambda uuid: True, 0.0) == ""
     for second in range(600):
         for message in (reports(*range(1, 21)), *[reports(*range(1, 1025))] * 4, events(*map(event, range(1, 101)))):
-            assert pace.excess(message, lambda uuid: True, float(second)) == ""
+            assert pace.excess(message, message.ByteSize(), lambda uuid: True, float(second)) == ""
 
 
 def test_a_certificate_of_a_hundred_nodes_is_no_node_s() -> None:
@@ -82,6 +94,9 @@ def test_a_certificate_of_a_hundred_nodes_is_no_node_s() -> None:
     ([reports(*range(n, n + 4)) for n in range(1, 9, 4)], "4 reports, of which 1 more are taken now"),
     ([events(event(n), event(n + 1)) for n in range(1, 5, 2)], "2 events, of which 1 more are taken now"),
     ([layout()] * 4, "1 Hellos and Layouts, of which 0 more are taken now"),
+    ([pb.FromAgent(reports=pb.Reports())] * 8, "1 messages, of which 0 more are taken now"),
+    ([pb.FromAgent(events=pb.Events())] * 8, "1 messages, of which 0 more are taken now"),
+    ([LONG] * 3, "50,028 bytes, of which"),
     ([fenced()] * 3, "1 lists, ledgers and fences, of which 0 more are taken now"),
     ([named("a", "b"), named("c", "d")], "2 devices that were not known, of which 1 more are taken now"),
 ])

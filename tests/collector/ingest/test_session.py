@@ -9,6 +9,7 @@ from fallow_collector.ingest.identity import Identity
 from fallow_collector.ingest.ledger import ENTRIES
 from fallow_collector.ingest.received import Received
 from fallow_collector.ingest.session import (
+    DETAIL_LENGTH,
     AGE_MAX_S,
     AHEAD_MAX_S,
     EVENTS,
@@ -237,6 +238,15 @@ def test_events_are_recorded_and_bad_ones_refused(talk: Talk) -> None:
     )
     talk.say(events(*(event(n) for n in range(1, EVENTS + 2))))
     assert any(told.refuse.reason.startswith("too_many") for told in talk.news())
+
+
+@pytest.mark.parametrize("message", [
+    events(event(7), epoch="e" * 50_000), reports(1, epoch="e" * 50_000),
+])
+def test_a_long_word_of_an_agent_makes_no_long_line_in_the_log(talk: Talk, message: pb.FromAgent) -> None:
+    (refused,) = talk.say(message)
+    assert isinstance(refused, Refused)
+    assert len(refused.detail) == DETAIL_LENGTH
 
 
 def test_a_second_hello_updates_the_inventory_and_adds_epochs(talk: Talk) -> None:
