@@ -86,8 +86,8 @@ class Pace:
             self._left[what] = left
             rate = f"{limit.per_s:,.0f}" if limit.per_s >= 10.0 else f"{limit.per_s:.3g}"
             return (
-                f"{many:,} {what}, of which {left:,.0f} more are taken now; expected at most {limit.burst:,.0f} at once "
-                f"and {rate} a second: is one agent too fast, or are several running as this node?"
+                f"{many:,} {what}, of which {left:,.0f} more are taken now; expected at most {limit.burst:,.0f} at "
+                f"once and {rate} a second: is one agent too fast, or are several running as this node?"
             )
         self._left[what] = left - many
         return ""

@@ -74,8 +74,8 @@ def test_a_node_that_names_a_new_device_every_minute_is_bounded() -> None:
 
 
 def test_an_agent_of_ours_stays_below_every_limit() -> None:
-    """The fastest that one may be: a quarter of an hour of evidence, then 20 readings a second, and a backlog with 4,096
-    under way and a commit a second."""
+    """The fastest that one may be: a quarter of an hour of evidence, then 20 readings a second, and a backlog with
+    4,096 under way and a commit a second."""
     pace = Pace(0.0)
     for number in range(1, 15 * 60 * 20):
         assert pace.excess(reports(number), LARGEST, lambda uuid: True, 0.0) == ""

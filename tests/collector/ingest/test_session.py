@@ -9,9 +9,9 @@ from fallow_collector.ingest.identity import Identity
 from fallow_collector.ingest.ledger import ENTRIES
 from fallow_collector.ingest.received import Received
 from fallow_collector.ingest.session import (
-    DETAIL_LENGTH,
     AGE_MAX_S,
     AHEAD_MAX_S,
+    DETAIL_LENGTH,
     EVENTS,
     LAYOUTS,
     REPORTS,
