@@ -20,9 +20,9 @@ from litestar.params import JSONBody, SkipValidation
 from fallow_collector.api.answers import Unknown
 from fallow_collector.api.documents import errors
 from fallow_collector.api.gate import is_loopback
-from fallow_collector.api.pace import Pace
 from fallow_collector.certs.authority import Granted
 from fallow_collector.certs.errors import CertsError, NoAuthority, Refused
+from fallow_collector.pace import Pace
 from fallow_proto.enrolment import PATH, Authority, Enrolled, Enrolment
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ import pytest
 
 from fallow_agent.enrolment.request import new_request
 from fallow_collector.api.enroll import Office
-from fallow_collector.api.pace import ADDRESSES, BURST, Pace
 from fallow_collector.certs import cli as certs
 from fallow_collector.certs.authority import Authority
+from fallow_collector.pace import BURST, KNOCKERS, Pace
 from fallow_proto.enrolment import PATH
 from tests.collector.api.memory import MemoryAnswers
 from tests.collector.api.served import served
@@ -81,6 +81,6 @@ def test_each_address_has_a_few_at_once_and_then_one_a_second() -> None:
 
 def test_so_many_addresses_are_remembered_and_no_more() -> None:
     pace = Pace()
-    assert all(pace.admits(str(number), 0.0) for number in range(ADDRESSES))
+    assert all(pace.admits(str(number), 0.0) for number in range(KNOCKERS))
     assert not pace.admits("one more", 0.0)
     assert pace.admits("one more", 10.0)

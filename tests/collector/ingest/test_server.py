@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -12,11 +12,15 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fallow_collector.certificate import Pems, validity_of
+from fallow_collector.certs.authority import Granted
 from fallow_collector.ingest.received import Received
 from fallow_collector.ingest.server import SERVICE, CannotListen, Server, credentials
 from fallow_collector.ingest.session import Terms
 from fallow_collector.ingest.streams import Streams
+from fallow_collector.pace import BURST
 from fallow_collector.series import Source, Span
+from fallow_proto.v1 import identity_pb2
+from fallow_proto.v1 import identity_pb2_grpc as identity_stubs
 from fallow_proto.v1 import telemetry_pb2 as pb
 from fallow_proto.v1 import telemetry_pb2_grpc as stubs
 from tests.collector.ingest.builders import EPOCH, NODE, fence, fenced, hello, layout, numbers, report, reports
@@ -324,6 +328,26 @@ def test_no_wrong_or_expired_certificate_gets_in(presented: dict[str, bytes]) ->
             stream = call(channel)
             assert await stream.code() is grpc.StatusCode.UNAVAILABLE
             assert served.behind.there == set()
+
+    serving(test, mutual())
+
+
+def test_a_certificate_that_asks_for_new_ones_without_end_is_told_to_wait_and_no_other() -> None:
+    async def renewed(channel: grpc.aio.Channel) -> grpc.StatusCode:
+        asked = identity_stubs.IdentityStub(channel).Renew(identity_pb2.RenewRequest(csr=b"request"))
+        with suppress(grpc.aio.AioRpcError):
+            await asked
+        return await asked.code()
+
+    async def test(served: Served) -> None:
+        served.server.renewal.renew = lambda shown, request: Granted("certificate", "ca")
+        one, other = (AUTHORITY.issue(name)._asdict() for name in ("node-1", "node-2"))
+        async with served.channel(ca=AUTHORITY.pem, **one) as channel:
+            codes = [await renewed(channel) for _ in range(int(BURST) + 2)]
+        assert codes[0] is grpc.StatusCode.OK
+        assert codes[-1] is grpc.StatusCode.RESOURCE_EXHAUSTED
+        async with served.channel(ca=AUTHORITY.pem, **other) as channel:
+            assert await renewed(channel) is grpc.StatusCode.OK
 
     serving(test, mutual())
 
