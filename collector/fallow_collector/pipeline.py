@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
+from fallow_collector.dated import dated
 from fallow_collector.fleet.arrival import Arrival, decode
 from fallow_collector.fleet.chunks import gather
 from fallow_collector.fleet.fleet import Fleet
@@ -213,6 +214,10 @@ class Pipeline:
             return None
         events, self._events = self._events, deque()
         return Waiting([row for row, _ in events], [span for _, span in events])
+
+    def dated(self, waiting: Waiting, now: float, wall: float) -> list[EventRow]:
+        """Their rows, as `dated` has them."""
+        return [dated(row, self._fleet, now, wall) for row in waiting.rows]
 
     def events_are_kept(self, waiting: Waiting) -> None:
         self.events_kept += len(waiting.rows)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 from fallow_collector.answers.cordons import Cordons
 from fallow_collector.answers.ledgers import Ledgers
@@ -59,8 +60,9 @@ class Saving:
         waiting, own = self._pipeline.waiting_events() or Waiting([], []), self._journal.waiting()
         if not waiting.rows and not own:
             return True
+        rows = self._pipeline.dated(waiting, time.monotonic(), time.time())
         try:
-            await asyncio.to_thread(self._state.record, [*waiting.rows, *own])
+            await asyncio.to_thread(self._state.record, [*rows, *own])
             reached(Point.EVENTS_AFTER_COMMIT)
         except StateError as error:
             self._pipeline.events_are_put_back(waiting)

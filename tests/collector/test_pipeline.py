@@ -306,6 +306,23 @@ def test_events_are_acknowledged_when_they_are_kept_whatever_the_store_does() ->
     assert acknowledged(stream) == {EPOCH: [(1, 2)]}
 
 
+@pytest.mark.parametrize(("ahead_s", "expected_s"), [(3600, 0.0), (-3600, 0.0), (1, 1.0)])
+def test_events_are_kept_with_the_collector_s_time_where_their_node_s_clock_is_wrong(
+    ahead_s: int, expected_s: float
+) -> None:
+    collector = Collector()
+    stream = collector.connect()
+    at_ms = round((WALL + ahead_s) * 1000)
+    collector.say(stream, reports(report(1, time_ms=at_ms)))
+    collector.pipeline.flush(collector.now)
+    collector.say(stream, events(event(2, first_ms=at_ms - 500, last_ms=at_ms)))
+    waiting = collector.pipeline.waiting_events()
+    assert waiting is not None
+    (row,) = collector.pipeline.dated(waiting, collector.now, WALL)
+    assert row.last_ms == round((WALL + expected_s) * 1000)
+    assert row.last_ms - row.first_ms == 500
+
+
 def test_a_flood_of_events_stays_with_the_agents_until_there_is_room() -> None:
     collector = Collector()
     stream = collector.connect()

@@ -1,7 +1,7 @@
 """Who is in the fleet: devices and nodes by name, and what they said of themselves."""
 
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, nan
 
 import msgspec
 
@@ -89,6 +89,11 @@ class Node:
     # The least of (receipt − stamp) in this epoch: what a report without delay shows. Seconds.
     offset: float | None = None
     offset_at: float = 0.0
+
+    def ahead_s(self, now: float, wall: float) -> float:
+        """By how many seconds its wall clock is ahead of ours, less the quickest transit; NaN: not known yet. now:
+        monotonic; wall: unix seconds."""
+        return nan if self.offset is None else now - self.offset - wall
 
     @property
     def unusable_readers(self) -> int:

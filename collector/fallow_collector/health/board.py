@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fallow_collector.dated import dated, is_datable, off_by_ms
 from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.health.boots import Boots
 from fallow_collector.health.breaker import doubted
@@ -76,13 +77,14 @@ class Board:
         self._doubted: frozenset[int] = frozenset()
         self._weighed = -inf
         self._told: list[EventRow] = []  # since the last tick
+        self._undated: list[EventRow] = []  # before: whose node's clock is not known yet
         self._now_ms = now_ms  # of the last tick
         self._lead = nan  # by how many seconds the wall clock was ahead of the monotonic one by then
         self._ward.take(state.events_since(now_ms - DAY_MS, KINDS, RESUMED))
         self._kept = Kept(self._resumed(state.load_conditions(), now_ms))
 
     def take(self, rows: Iterable[EventRow]) -> None:
-        """Events, as they come; they count from the next tick."""
+        """Events, as they come; they count from the next tick at the soonest."""
         self._told += rows
 
     def hello(self, hello: pb.Hello, wall: float) -> None:
@@ -90,7 +92,7 @@ class Board:
         if self._boots.heard(hello.node, hello.boot_id):
             at = round(wall * 1000)
             self._note(EventKind.NODE_REBOOTED, hello.node, "", "the node was restarted", hello.epoch)
-            self.take([EventRow(
+            self._ward.take([EventRow(
                 hello.node, hello.epoch, f"boot-{hello.boot_id}", 0, EventKind.NODE_REBOOTED, "", 1, at, at, "",
                 source=hello.epoch,
             )])
@@ -104,12 +106,12 @@ class Board:
         self._weighed = now
         self._follow(now, wall)
         now_ms, count = self._now_ms, len(reasons)
-        told, self._told = self._told, []
-        self._ward.take(told)
+        self._take_told(now, wall)
         facts = self._facts(reasons, now, wall)
         for row, asked_ms in self._recovery.step(facts.values["recovery_action"], facts.time_ms):
             key = Key(self._node_of(row), self._fleet.identities[row].uuid)
-            self._ward.cure(key, Cure("cleared", asked_ms, ""))
+            off_ms = off_by_ms(self._fleet.nodes[self._fleet.owner[row]], now, wall)
+            self._ward.cure(key, Cure("cleared", min(asked_ms - off_ms, now_ms), ""))
         for node, message in self._contests.step(self._fleet.claims(), now):
             self._note(EventKind.DEVICE_CONTESTED, node, "", message, "")
             self._ward.take([EventRow(
@@ -136,6 +138,12 @@ class Board:
         if abs(step_s) > SET_S:
             self._conditions.shift(round(step_s * 1000))
             self._ward.shift(round(step_s * 1000))
+
+    def _take_told(self, now: float, wall: float) -> None:
+        """Events count from when they can be dated; a node whose clock is not known has no device that is idle."""
+        told, self._told = self._undated + self._told, []
+        self._undated = [row for row in told if not is_datable(row, self._fleet)]
+        self._ward.take(dated(row, self._fleet, now, wall) for row in told if is_datable(row, self._fleet))
 
     def incidents(self, uuid: str, wall: float) -> list[Incident]:
         """Of a device and its node, newest first: those of the last day, and the conditions that hold as of the last
@@ -231,9 +239,8 @@ class Board:
     def _skew(self, count: int, now: float, wall: float) -> NDArray[np.float64]:
         """By how much each device's node differs from our wall clock, the quickest transit included."""
         of_nodes = np.array([
-            np.nan if node.offset is None or not node.connected else abs(now - node.offset - wall)
-            for node in self._fleet.nodes
-        ] + [np.nan])
+            abs(node.ahead_s(now, wall)) if node.connected else nan for node in self._fleet.nodes
+        ] + [nan])
         skew: NDArray[np.float64] = of_nodes[self._fleet.owner[:count]]
         return skew
 

@@ -66,7 +66,7 @@ def test_what_comes_after_it_belongs_to_what_came_before_it(clinic: Clinic, seco
     clinic.tell(event(94, clinic.ms()))
     clinic.stays(10)
     clinic.set_clock(seconds)
-    clinic.tell(event(94, clinic.ms() + seconds * 1000))
+    clinic.tell(event(94, clinic.ms()))
     one, = clinic.open()
     assert one.times == 2
 
@@ -76,3 +76,41 @@ def test_a_condition_that_stood_before_a_restart_stands_after_it_though_the_cloc
     clinic.set_clock(-HOUR_S)
     clinic.restart()
     assert clinic.health(0) == "failed"
+
+
+@pytest.mark.parametrize("seconds", [HOUR_S, -HOUR_S, -DECADE_S])
+def test_what_a_node_with_a_wrong_clock_tells_counts_from_when_it_happened(clinic: Clinic, seconds: int) -> None:
+    clinic.node.skew += seconds
+    clinic.node.restart_agent()
+    clinic.stays(130)
+    assert clinic.node.phase(0) == "idle"
+    mine = clinic.node.epoch
+    at = clinic.ms() + seconds * 1000
+    clinic.tell(event(95, at, epoch=mine), event(94, at, device="g1", epoch=mine))
+    assert (clinic.node.phase(0), clinic.health(1)) == ("faulty", "degraded")
+    clinic.node.misses(HOUR_S - 30)
+    clinic.stays(10)
+    assert (clinic.health(0), clinic.health(1)) == ("failed", "degraded")
+    clinic.stays(20)
+    assert (clinic.health(0), clinic.health(1)) == ("failed", "ok")
+
+
+@pytest.mark.parametrize("seconds", [HOUR_S, -HOUR_S])
+def test_a_node_with_a_wrong_clock_is_not_cured_of_what_came_after_the_cure(clinic: Clinic, seconds: int) -> None:
+    clinic.node.skew += seconds
+    clinic.node.restart_agent()
+    clinic.tell(event(119, clinic.ms() + seconds * 1000, epoch=clinic.node.epoch))
+    clinic.stays(10, ASKS, FULL, FULL)
+    clinic.stays(10)
+    assert clinic.health() == "ok", "the driver asks for nothing any more"
+    clinic.tell(event(95, clinic.ms() + seconds * 1000, epoch=clinic.node.epoch))
+    assert clinic.health() == "failed"
+
+
+def test_what_is_told_before_the_clock_of_its_node_is_known_counts_when_it_is(clinic: Clinic) -> None:
+    clinic.node.skew -= DECADE_S
+    clinic.node.restart_agent()
+    clinic.tell(event(95, clinic.ms() - DECADE_S * 1000, epoch=clinic.node.epoch))
+    assert clinic.node.phase(0) != "idle"
+    clinic.stays(130)
+    assert clinic.node.phase(0) == "faulty"
