@@ -1,5 +1,5 @@
-"""When something happened, on the collector's own wall clock: what a node tells whose clock is wrong is neither forgotten
-at once nor in force for years."""
+"""When something happened, on the collector's own wall clock: what a node tells whose clock is wrong is neither
+forgotten at once nor in force for years."""
 
 from fallow_collector.fleet.fleet import Fleet
 from fallow_collector.fleet.registry import Node
