@@ -43,7 +43,7 @@ class Written(NamedTuple):
 
     spans: tuple[Span, ...]
     due: float
-    """settle_s after the answer, unix seconds."""
+    """settle_s after the answer, seconds of a clock that nobody sets."""
     start: float | None
     """Of the process that is believed to have taken it, as in Alive."""
 
@@ -55,7 +55,7 @@ class Verdict(NamedTuple):
 
 
 def judge(writes: Sequence[Written], seen: Seen, now: float) -> Verdict:
-    """Sort the writes by what was seen of the server at `now` (unix seconds)."""
+    """Sort the writes by what was seen of the server at `now`, on the clock of Written.due."""
     match seen:
         case Silent():
             return Verdict([], [], list(writes))

@@ -1,7 +1,8 @@
 """The store that speaks the InfluxDB 2 write API: performs what the pure parts of this package decide."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from math import inf
 from pathlib import Path
 from time import monotonic
 
@@ -29,13 +30,15 @@ _WATCH_TIMEOUT_S = 5.0
 class InfluxStore:
     """stores.store.Store on a server's write API.
 
-    The server need not be there when the store is opened; until it is, writes raise StoreError. Settling is measured
-    with the `now` of write and poll: a wall clock that is set forward by settle_s just when the server dies is the one
-    known way to lose rows that were acknowledged.
+    The server need not be there when the store is opened; until it is, writes raise StoreError.
     """
 
-    def __init__(self, settings: InfluxSettings, ledger_path: Path, timeout_s: float = 30.0) -> None:
-        """Refused rows are kept beside the ledger, in refused.lp. timeout_s: of a write or a question.
+    def __init__(
+        self, settings: InfluxSettings, ledger_path: Path, timeout_s: float = 30.0,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """Refused rows are kept beside the ledger, in refused.lp. timeout_s: of a write or a question. clock: seconds,
+        rising whatever is done to the wall clock; what settles and what is left alone is measured with it.
 
         Raises SettingsError.
         """
@@ -43,6 +46,7 @@ class InfluxStore:
             raise SettingsError('store.influx.url is empty; store.kind = "influx" needs e.g. "http://influx:8086"')
         self._settings = settings
         self._timeout_s = timeout_s
+        self._clock = clock
         self._token = TokenFile(settings.token_file)
         self._ledger = Ledger(ledger_path)
         self._refused = RefusedFile(ledger_path.with_name("refused.lp"))
@@ -55,22 +59,19 @@ class InfluxStore:
         self._start: float | None = None
         self._waiting: list[Written] = []
         self._lost: list[Span] = []
-        self._not_before = 0.0
+        self._not_before = -inf
         self._bodies = self._rows = self._refused_rows = self._restarts = 0
 
     def open(self) -> dict[Source, RangeSet]:
         return self._ledger.open()
 
     def write(self, batch: Batch, now: float) -> Outcome:
-        if now < self._not_before:
-            raise StoreError(
-                f"{self._settings.url} asked to be left alone for another {self._not_before - now:.0f} s (Retry-After)"
-            )
+        if (pause_s := self._not_before - self._clock()) > 0:
+            raise StoreError(f"{self._settings.url} asked to be left alone for another {pause_s:.0f} s (Retry-After)")
         self._prefixes.learn(batch.series)
         server = self._meet(now)
-        began = monotonic()
         findings, unspeakable = self._put(batch, now)
-        answered = now + monotonic() - began
+        answered = self._clock()
         refused_rows, message = self._set_aside(findings, unspeakable, now)
         spans = tuple(batch.spans)
         settle_s = self._settings.settle_s or SETTLE_S[server.kind]
@@ -85,7 +86,8 @@ class InfluxStore:
         return Outcome(committed, self._take_lost(), refused_rows, message)
 
     def poll(self, now: float) -> Outcome:
-        committed = self._see(self._watch.look(), now) if self._waiting else []
+        at = self._clock()  # it is seen alive after this
+        committed = self._see(self._watch.look(), now, at) if self._waiting else []
         return Outcome(committed, self._take_lost())
 
     def maintain(self, now: float) -> None:
@@ -124,7 +126,7 @@ class InfluxStore:
         try:
             server = self._watch.meet()
         except Unreachable as error:
-            self._see(error.seen, now)
+            self._see(error.seen, now, self._clock())
             raise StoreError(str(error)) from error
         settle_s = self._settings.settle_s or SETTLE_S[server.kind]
         if settle_s > 0 and not server.is_distinct:
@@ -151,11 +153,11 @@ class InfluxStore:
                 put(body, lambda data: self._post(data, now), findings)
             confirm(findings, self._settings.url)
         except WriteError as error:
-            self._not_before = now + error.pause_s
+            self._not_before = self._clock() + error.pause_s
             if error.new_token:
                 self._writer = None
             if error.seen is not None:
-                self._see(error.seen, now)
+                self._see(error.seen, now, self._clock())
             raise
         finally:
             self._bodies += findings.posts
@@ -186,9 +188,10 @@ class InfluxStore:
         message = "; ".join(f"{rows} rows refused: {reason}" for reason, rows in list(reasons.items())[:3])
         return sum(reasons.values()), message
 
-    def _see(self, seen: Seen, now: float) -> list[Span]:
-        """Draw the consequences: what settled is in the ledger when this returns, what was lost is kept for later."""
-        verdict = judge(self._waiting, seen, now)
+    def _see(self, seen: Seen, now: float, at: float) -> list[Span]:
+        """Draw the consequences: what settled is in the ledger when this returns, what was lost is kept for later. now:
+        unix seconds; at: the moment of our clock that this was seen after."""
+        verdict = judge(self._waiting, seen, at)
         if verdict.settled:
             self._ledger.add(verdict.settled, now)
         self._waiting = verdict.waiting

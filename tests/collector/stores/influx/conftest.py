@@ -5,12 +5,12 @@ import httpx
 import pytest
 
 from fallow_collector.stores.influx.settings import InfluxSettings
-from fallow_collector.stores.influx.store import InfluxStore
 from tests.collector.stores.influx.fake import FakeInflux, serving
 from tests.collector.stores.influx.servers import RealServer, influxd, victoria_metrics
 from tests.collector.stores.influx.shim import TOKEN, shim
+from tests.collector.stores.influx.steered import SteeredStore
 
-OpenStore = Callable[..., InfluxStore]
+OpenStore = Callable[..., SteeredStore]
 
 
 @pytest.fixture
@@ -24,11 +24,11 @@ def token_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def open_store(tmp_path: Path, token_file: Path) -> Iterator[OpenStore]:
     """Opens stores on a URL, all on one ledger; they are closed behind the test."""
-    opened: list[InfluxStore] = []
+    opened: list[SteeredStore] = []
 
-    def open_(url: str, timeout_s: float = 10.0, **settings: object) -> InfluxStore:
+    def open_(url: str, timeout_s: float = 10.0, **settings: object) -> SteeredStore:
         given = {"url": url, "org": "org", "bucket": "fallow", "token_file": str(token_file), **settings}
-        store = InfluxStore(InfluxSettings(**given), tmp_path / "state" / "influx.db", timeout_s)  # type: ignore[arg-type]
+        store = SteeredStore(InfluxSettings(**given), tmp_path / "state" / "influx.db", timeout_s)  # type: ignore[arg-type]
         opened.append(store)
         store.open()
         return store

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from fallow_collector.stores.influx.settings import InfluxSettings
-from fallow_collector.stores.influx.store import InfluxStore
 from fallow_collector.stores.store import Batch, Store
 from tests.collector.stores.contract import START, Reopen, StoreContract, ask, batch, rows, seconds
 from tests.collector.stores.influx.servers import RealServer
+from tests.collector.stores.influx.steered import SteeredStore
 
 SETTLED = 16.0  # a second more than VictoriaMetrics is given by default
 
@@ -22,12 +22,12 @@ class TestInfluxStore(StoreContract):
     @pytest.fixture
     def reopen(self, tmp_path: Path, victoria: RealServer) -> Iterator[Reopen]:
         self.url = victoria.url
-        stores: list[InfluxStore] = []
+        stores: list[SteeredStore] = []
 
         def again() -> tuple[Store, dict]:  # type: ignore[type-arg]
             for store in stores:
                 store.close()
-            stores[:] = [InfluxStore(InfluxSettings(url=victoria.url, query="promql"), tmp_path / "ledger.sqlite")]
+            stores[:] = [SteeredStore(InfluxSettings(url=victoria.url, query="promql"), tmp_path / "ledger.sqlite")]
             committed = stores[0].open()
             return stores[0], {source: list(ranges) for source, ranges in committed.items()}
 

@@ -215,6 +215,26 @@ def test_no_write_is_attempted_before_retry_after_is_over(fake: FakeInflux, open
     assert store.write(batch(ONE), now=120).committed == [span(1)]
 
 
+@pytest.mark.parametrize("seconds", [3600, -3600])
+def test_a_wall_clock_that_is_set_settles_nothing_early_and_holds_nothing_up(
+    seconds: int, fake: FakeInflux, open_store: OpenStore
+) -> None:
+    pretends_victoriametrics(fake, start=50)
+    store = open_store(fake.url)
+    assert store.write(batch(ONE, span(1)), now=100) == Outcome()
+    store.set_by = seconds
+    assert store.poll(101) == Outcome()
+    assert store.poll(116) == Outcome(committed=[span(1)])
+    fake.on_write = lambda _: Reply(503, headers={"Retry-After": "20"})
+    with pytest.raises(StoreError, match="too busy"):
+        store.write(batch(ONE, span(2)), now=200)
+    store.set_by = 0
+    fake.on_write = lambda _: Reply()
+    with pytest.raises(StoreError, match="left alone for another 1 s"):
+        store.write(batch(ONE, span(2)), now=219)
+    store.write(batch(ONE, span(2)), now=221)
+
+
 def test_a_token_that_is_replaced_is_used_at_the_next_attempt(
     fake: FakeInflux, open_store: OpenStore, token_file: Path
 ) -> None:
