@@ -26,7 +26,7 @@ from fallow_collector.api import (
     watch,
 )
 from fallow_collector.api.answers import Answers
-from fallow_collector.api.caller import caller_of
+from fallow_collector.api.caller import caller_of, standing_of
 from fallow_collector.api.documents import document
 from fallow_collector.api.gate import Gate
 from fallow_collector.api.query import BadQuery, no_others
@@ -74,6 +74,7 @@ def make_app(
         dependencies={
             "answers": Provide(lambda: answers, sync_to_thread=False),
             "caller": Provide(caller_of, sync_to_thread=False),
+            "standing": Provide(standing_of, sync_to_thread=False),
             "executor": Provide(lambda: executor, sync_to_thread=False),
             "tokens": Provide(lambda: tokens, sync_to_thread=False),
             **{name: _giving(part) for name, part in parts.items()},

@@ -3,7 +3,7 @@
 A device, node, lease or cordon of another site is to them as if it were not there: its existence is not told either.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from litestar import Request
@@ -41,7 +41,11 @@ class Caller(NamedTuple):
 ANYBODY = Caller("", Role.ADMIN)
 """Who asks where no tokens are configured."""
 
+Standing = Callable[[], bool]
+"""Whether a caller would still be let in as they were."""
+
 FromCaller = NamedDependency[SkipValidation[Caller]]
+FromStanding = NamedDependency[SkipValidation[Standing]]
 
 
 class Places(Protocol):
@@ -54,6 +58,19 @@ class Places(Protocol):
 def caller_of(request: Request[Any, Any, Any]) -> Caller:
     caller: Caller = request.scope["state"]["asking"]
     return caller
+
+
+def standing_of(request: Request[Any, Any, Any]) -> Standing:
+    standing: Standing = request.scope["state"]["standing"]
+    return standing
+
+
+async def while_standing(pieces: AsyncIterator[bytes], standing: Standing) -> AsyncIterator[bytes]:
+    """An answer that may go on for days ends before the first piece that its caller may not hear any more."""
+    async for piece in pieces:
+        if not standing():
+            return
+        yield piece
 
 
 def check_device(caller: Caller, places: Places, uuid: str) -> None:

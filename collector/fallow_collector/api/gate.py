@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-from fallow_collector.api.caller import ANYBODY, Caller
+from fallow_collector.api.caller import ANYBODY, Caller, Standing
 from fallow_collector.api.problems import problem_bytes
 from fallow_collector.api.tokens import Role, Token, Tokens, find
 from fallow_proto import api, enrolment
@@ -157,10 +157,19 @@ class Gate:
             if verdict.problem is not None:
                 await _refuse(verdict.problem, send)
                 return
-            scope.setdefault("state", {}).update(caller=verdict.who.name, asking=verdict.who)
-            if needs(knock.method, knock.path) is not Role.READ:
+            scope.setdefault("state", {}).update(
+                caller=verdict.who.name, asking=verdict.who, standing=self._standing(knock, verdict.who, current)
+            )
+            if knock.path not in OPEN and needs(knock.method, knock.path) is not Role.READ:
                 LOG.info("event=change method=%s path=%r token=%s", knock.method, knock.path, verdict.who.name or "-")
         await self._app(scope, receive, send)
+
+    def _standing(self, knock: Knock, who: Caller, tokens: Sequence[Token] | None) -> Standing:
+        def standing() -> bool:
+            current = self._tokens.current() if self._tokens is not None else None
+            return current is tokens or judge(knock, current, self._loopback_only).who == who
+
+        return standing
 
 
 def _knock(scope: HTTPScope) -> Knock:

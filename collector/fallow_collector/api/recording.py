@@ -9,6 +9,7 @@ from litestar.openapi import ResponseSpec
 from litestar.params import QueryParameter, SkipValidation
 from litestar.response import Stream
 
+from fallow_collector.api.caller import FromStanding, while_standing
 from fallow_collector.api.documents import errors
 
 
@@ -27,12 +28,12 @@ _FILE: Any = ResponseSpec(bytes, media_type="application/gzip", description="A r
     "/api/v1/recording", operation_id="recording", summary="A recording", sync_to_thread=False,
     responses={200: _FILE, **errors(400, 503)},
 )
-def recording(recordings: FromRecordings, for_s: Length = 60.0) -> Stream:
+def recording(recordings: FromRecordings, standing: FromStanding, for_s: Length = 60.0) -> Stream:
     """The whole state, and then all that goes into the judgement and comes out of it, for `fallow replay`.
 
     It names every device, owner and node. One recording at a time is made.
     """
     return Stream(
-        recordings.take(for_s), media_type="application/gzip",
+        while_standing(recordings.take(for_s), standing), media_type="application/gzip",
         headers={"content-disposition": 'attachment; filename="fallow-recording.gz"', "cache-control": "no-store"},
     )

@@ -10,7 +10,7 @@ from litestar.params import HeaderParameter, QueryParameter, SkipValidation
 from litestar.response import Stream
 
 from fallow_collector.api.answers import Where
-from fallow_collector.api.caller import FromCaller
+from fallow_collector.api.caller import FromCaller, FromStanding, while_standing
 from fallow_collector.api.documents import errors
 from fallow_collector.api.parameters import Classes, Models, Nodes, Phases, Sites, Vendors
 from fallow_collector.api.query import CLASSES, PHASES, BadQuery, known, words
@@ -44,6 +44,7 @@ LastEventId = Annotated[
 def watch(
     watches: FromWatches,
     caller: FromCaller,
+    standing: FromStanding,
     site: Sites = None,
     node: Nodes = None,
     device_class: Classes = None,
@@ -57,12 +58,13 @@ def watch(
 
     A bookmark comes at least every 10 s; the id of an event is where a watch may be resumed. "resync" says that what
     came after the given id is not known any more: ask again without one. A slow reader is told the newest state only.
+    It ends within 10 s when its token does not hold any more.
     """
     where = Where(
         caller.of_sites(words(site)), words(node), known("class", words(device_class), CLASSES), words(vendor),
         words(model), known("phase", words(phase), PHASES),
     )
-    events = watches.join(where, resumed(last_event_id or resume), caller.name)
+    events = while_standing(watches.join(where, resumed(last_event_id or resume), caller.name), standing)
     return Stream(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
 

@@ -103,6 +103,19 @@ def test_the_real_server_asks_for_tokens_and_reads_the_file_again(tmp_path: Path
         assert "tokens.toml: is not TOML" in ready.json()["detail"]
 
 
+def test_a_change_is_logged_and_a_stranger_writes_no_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    path = tmp_path / "tokens.toml"
+    path.touch(0o600)
+    path.write_text(ADMIN.line)
+    with served(MemoryAnswers(), Tokens(path)) as url, httpx.Client(base_url=url, trust_env=False) as http:
+        for stranger in ("/healthz", "/api/v1/enroll", "/api/v1/inventory"):
+            http.post(stranger)
+        assert "event=change" not in caplog.text
+        http.delete("/api/v1/inventory/none", headers={"authorization": f"Bearer {ADMIN.secret}"})
+        assert "event=change method=DELETE path='/api/v1/inventory/none' token=" in caplog.text
+
+
 def test_the_real_server_without_tokens_refuses_a_rebound_name() -> None:
     with served(MemoryAnswers()) as url, httpx.Client(base_url=url, trust_env=False) as http:
         rebound = http.get("/api/v1/capacity", headers={"host": "evil.example"})

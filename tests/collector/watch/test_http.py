@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from fallow_client.commands.token import mint
 from fallow_collector.api.answers import Where
 from fallow_collector.api.app import make_app
 from fallow_collector.api.server import HttpServer
+from fallow_collector.api.tokens import Role, Tokens
 from fallow_collector.watch import feed
 from fallow_collector.watch.watchers import Watchers
 from tests.collector.api.memory import MemoryAnswers
@@ -23,10 +26,10 @@ EVERYTHING = Where()
 class Served:
     """A small fleet behind a real server. bookmark_s: as if ten seconds passed faster."""
 
-    def __init__(self, bookmark_s: float = 60.0, limit: int = 256) -> None:
+    def __init__(self, bookmark_s: float = 60.0, limit: int = 256, tokens: Tokens | None = None) -> None:
         self.site = Site()
         self.watches = Watchers(self.site.feed, bookmark_s, limit)
-        self.server = HttpServer(make_app(MemoryAnswers(), None, "0", watches=self.watches), "127.0.0.1:0")
+        self.server = HttpServer(make_app(MemoryAnswers(), tokens, "0", watches=self.watches), "127.0.0.1:0")
 
     async def start(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=f"http://{await self.server.start()}", trust_env=False, timeout=DEADLINE_S)
@@ -218,3 +221,29 @@ def test_what_is_no_id_is_refused_with_what_is_expected(resume: str) -> None:
         assert "epoch:revision" in refused.json()["detail"]
 
     run(story, Served())
+
+
+def test_a_watch_ends_when_its_token_does_and_no_other_watch_does(tmp_path: Path) -> None:
+    kept, removed, narrowed = mint("kept", Role.READ), mint("removed", Role.READ), mint("narrowed", Role.READ)
+    file = tmp_path / "tokens.toml"
+    file.touch(0o600)
+    file.write_text("\n".join(each.line for each in (kept, removed, narrowed)))
+
+    async def test(served: Served, http: httpx.AsyncClient) -> None:
+        def open_watch(secret: str, client: Client) -> Any:
+            return watching(http, client, headers={"authorization": f"Bearer {secret}"})
+
+        clients = [Client(), Client(), Client()]
+        async with (
+            open_watch(kept.secret, clients[0]) as staying, open_watch(removed.secret, clients[1]) as ending,
+            open_watch(narrowed.secret, clients[2]) as other,
+        ):
+            for stream in (staying, ending, other):
+                await stream.until(listed)
+            file.write_text("\n".join((kept.line, narrowed.line.replace("role", 'sites = ["elsewhere"], role'))))
+            await ending.end()
+            await other.end()
+            told = len(clients[0].changes)
+            await staying.until(lambda client: len(client.changes) > told)
+
+    run(test, Served(bookmark_s=0.1, tokens=Tokens(file)))
