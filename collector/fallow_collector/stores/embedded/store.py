@@ -41,7 +41,7 @@ from .history import Plan, plan, run, window_of
 from .parquet import is_damaged
 from .quarantine import Quarantine
 from .settings import EmbeddedSettings
-from .upkeep import Upkeep
+from .upkeep import Upkeep, is_over
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class EmbeddedStore:
         self._current: hot.HotSlice | None = None
         self._broken = False
         self._work: Future[bool] | None = None
-        self._rest_until = float("-inf")
+        self._failed_at = float("-inf")
 
     def open(self) -> dict[Source, RangeSet]:
         with _translated(f"the store in {self._directory} cannot be opened"), ExitStack() as opened:
@@ -162,7 +162,7 @@ class EmbeddedStore:
         """Start the next step of upkeep if the last one is done. Raises the StoreError that it ended with."""
         current = self._current
         if current is not None and current.opened is not None and (
-            current.rows >= SLICE_ROWS or now >= current.opened + SLICE_S
+            current.rows >= SLICE_ROWS or is_over(current.opened, SLICE_S, now)
         ):
             current.full = True
             self._current = None
@@ -174,10 +174,10 @@ class EmbeddedStore:
                 try:
                     done.result()
                 except Exception as error:
-                    self._rest_until = now + _RETRY_S
+                    self._failed_at = now
                     self._broken = isinstance(error, duckdb.FatalException)
                     raise
-        if now >= self._rest_until:
+        if is_over(self._failed_at, _RETRY_S, now):
             self._work = self._pool.submit(self._upkeep.step, now)
 
     def history(self, query: HistoryQuery) -> Table:

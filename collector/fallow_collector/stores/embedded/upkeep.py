@@ -87,7 +87,7 @@ class Upkeep:
         return True
 
     def _retain(self, now: float) -> bool:
-        if now < self._retained + _RETENTION_S:
+        if not is_over(self._retained, _RETENTION_S, now):
             return False
         self._retained = now
         contents = self._shelf.contents
@@ -159,6 +159,12 @@ class Upkeep:
         if self._compaction is not None:
             self._compaction[1].close()
             self._compaction = None
+
+
+def is_over(began: float, lasts_s: float, now: float) -> bool:
+    """Whether it is so long ago, in unix seconds; also when the wall clock was set back behind it, or upkeep and the
+    room that it makes would wait until the clock has caught up."""
+    return not began <= now < began + lasts_s
 
 
 def _closed(contents: Contents, hot: HotSlice, file: File | None) -> Contents:

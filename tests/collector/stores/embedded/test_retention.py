@@ -90,6 +90,15 @@ def test_ranges_are_kept_while_an_agent_may_still_send_them_again(place: Place) 
     assert place.open()[1] == {NODE: [(0, 1)]}
 
 
+def test_a_store_whose_clock_is_set_back_closes_slices_and_makes_room_all_the_same(place: Place) -> None:
+    place.settings = EmbeddedSettings(min_free_gib=0, max_gib=1 / GIB)
+    store, _ = place.open()
+    store.write(batch(rows([0], {"power_watts": [2.0]})), START)
+    maintain_until(store, START + 1, lambda facts: facts["bytes"] > 0)
+    close_slices(store, START - DAY)
+    maintain_until(store, START - DAY + 11, lambda facts: facts["squeezed_files_total"] == 1)
+
+
 def test_files_squeezed_out_are_counted_and_the_rest_still_answers(place: Place) -> None:
     _two_hours(place)
     place.close()
