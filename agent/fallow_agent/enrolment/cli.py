@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fallow_agent import config
-from fallow_agent.enrolment.files import Files, files_of, give_to_agent, make_folders, write
+from fallow_agent.enrolment.files import Files, as_agent, files_of, try_out, write
 from fallow_agent.enrolment.request import new_request
 from fallow_agent.enrolment.server import Server
 from fallow_agent.errors import AgentError, EnrolmentError
@@ -29,18 +29,18 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def enrol(settings: config.Settings, server: Server, token_file: Path, files: Files) -> None:
-    """Raises EnrolmentError, SettingsError. The folder is tried before the token is spent."""
+    """Raises EnrolmentError, SettingsError. The files are tried before the token is spent."""
     token = secret(str(token_file), "--token-file")
     try:
-        make_folders(files)
-        request = new_request()
-        granted = server.enrol(token, settings.node_name, request.pem.decode())
-        write(files, request.key, granted.certificate.encode(), granted.ca.encode())
-        give_to_agent(files, Path(settings.spool.dir))
+        with as_agent(Path(settings.spool.dir)):
+            try_out(files)
+            request = new_request()
+            granted = server.enrol(token, settings.node_name, request.pem.decode())
+            write(files, request.key, granted.certificate.encode(), granted.ca.encode())
     except OSError as error:
         raise EnrolmentError(
             f"{error.filename or files.identity.parent} cannot be written: {error.strerror}; run this as root or as "
-            f"the agent's user"
+            f"the agent's user, and let [tls] name files in a folder that is its own, for it renews them"
         ) from error
 
 

@@ -6,12 +6,17 @@ The authorities are written first: with those of the new certificate the old one
 
 import os
 import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from fallow_agent.config import Settings
 from fallow_agent.errors import EnrolmentError
 from fallow_proto.durable import replace
+
+TRIAL_BYTES = 16_384
+"""More than a key, a certificate and two authorities take."""
 
 
 class Files(NamedTuple):
@@ -39,23 +44,35 @@ def write(files: Files, key: bytes, certificate: bytes, ca: bytes) -> None:
     replace(files.identity, key + certificate, mode=0o600)
 
 
-def make_folders(files: Files) -> None:
-    """Raises OSError."""
+def try_out(files: Files) -> None:
+    """Whether they can be written, before anything is asked for that is given once: a token, or one of the few
+    certificates that a node may have. Raises OSError."""
     for path in files:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def give_to_agent(files: Files, state: Path, user: str = "fallow") -> None:
-    """What root wrote belongs to the owner of the agent's state folder, or to its user: it is the agent who renews."""
-    if os.geteuid() != 0:
-        return
-    owner = state.stat() if state.exists() else None
-    uid, gid = (owner.st_uid, owner.st_gid) if owner is not None else (0, 0)
-    if uid == 0:
+        trial = path.with_name(f".{path.name}.trial")
         try:
+            replace(trial, bytes(TRIAL_BYTES), mode=0o600)
+        finally:
+            trial.unlink(missing_ok=True)
+
+
+@contextmanager
+def as_agent(state: Path, user: str = "fallow") -> Iterator[None]:
+    """Root does it as the owner of the agent's state folder, which is made for its user where there is none: it is the
+    agent who renews, and a link that its user has put there must lead root nowhere. Raises OSError."""
+    if os.geteuid() != 0:
+        yield
+        return
+    if not state.exists():
+        state.mkdir(mode=0o700, parents=True)
+        with suppress(KeyError):
             found = pwd.getpwnam(user)
-        except KeyError:
-            return
-        uid, gid = found.pw_uid, found.pw_gid
-    for path in (files.ca.parent, files.identity.parent, *files):
-        os.chown(path, uid, gid)
+            os.chown(state, found.pw_uid, found.pw_gid)
+    owner = state.stat()
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)

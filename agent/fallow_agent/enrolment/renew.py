@@ -10,7 +10,7 @@ from pathlib import Path
 
 import grpc
 
-from fallow_agent.enrolment.files import Files, write
+from fallow_agent.enrolment.files import Files, try_out, write
 from fallow_agent.enrolment.request import new_request
 from fallow_proto.v1 import identity_pb2 as pb
 from fallow_proto.v1 import identity_pb2_grpc as stubs
@@ -24,6 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     files = Files(Path(ca), Path(identity))
     try:
         present = files.identity.read_bytes()
+        try_out(files)
         secret = grpc.ssl_channel_credentials(files.ca.read_bytes(), present, present)
         request = new_request()
         with grpc.secure_channel(collector, secret, OPTIONS) as channel:
