@@ -108,13 +108,14 @@ class Newcomer:
         self._config = folder / "enrol.toml"
         self._config.write_text(f'node = "{node}"\nspool.dir = "{folder / "agent"}"\n')
 
-    def enrol(self, join: Join) -> subprocess.CompletedProcess[str]:
+    def enrol(self, join: Join, **more_environment: str) -> subprocess.CompletedProcess[str]:
+        """With a pin of "", the system's authorities are believed."""
         token = self.folder / "token"
         token.touch(0o600)
         token.write_text(join.token)
         return run(
             "fallow-agent", "enroll", "--collector", self._collector.url, "--token-file", str(token),
-            "--ca-sha256", join.pin, "--config", str(self._config),
+            "--config", str(self._config), *(["--ca-sha256", join.pin] if join.pin else []), **more_environment,
         )
 
     @property
@@ -130,8 +131,8 @@ class Newcomer:
         )
 
 
-def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(program: str, *arguments: str, **more_environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(BIN / program), *arguments], env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        check=False, timeout=DEADLINE_S,
+        [str(BIN / program), *arguments], env=environment(**more_environment), stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, check=False, timeout=DEADLINE_S,
     )

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = config.read(options.config, enrolled=False)
         files = files_of(settings)
-        enrol(settings, Server(options.collector, options.ca_sha256), options.token_file, files)
+        enrol(settings, Server(options.collector, options.ca_sha256 or ""), options.token_file, files)
     except (AgentError, SettingsError) as error:
         print(f"fallow-agent enroll: {error}", file=sys.stderr)
         return 1
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--collector", required=True, metavar="URL", help="its HTTP, such as https://collector.example:4918")
     parser.add_argument("--token-file", required=True, type=Path, metavar="FILE", help="with the join token; mode 0600")
-    parser.add_argument("--ca-sha256", default="", type=_fingerprint, metavar="HEX",
+    parser.add_argument("--ca-sha256", type=_fingerprint, metavar="HEX",
                         help="fingerprint of the collector's authority; without it the system's are believed")
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"configuration; default {config.DEFAULT_PATH}")
     return parser

@@ -29,16 +29,20 @@ class Server:
 
     def __init__(self, url: str, pin: str) -> None:
         """Raises EnrolmentError."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("https", "http") or not parts.hostname or parts.path.strip("/") or parts.query:
-            raise EnrolmentError(f"--collector {url}: expected such as https://collector.example:4918")
-        if parts.scheme == "http" and not is_loopback(parts.hostname):
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port or 4918
+        except ValueError:
+            host = ""
+        if not host or " " in host or parts.scheme not in ("https", "http") or parts.path.strip("/") or parts.query:
+            raise EnrolmentError(f"--collector {url!r}: expected such as https://collector.example:4918")
+        if parts.scheme == "http" and not is_loopback(host):
             raise EnrolmentError(
                 f"--collector {url} is another machine, and anybody on the way could read the token; expected https://"
             )
         self._url = url
-        self._host = parts.hostname
-        self._port = parts.port or 4918
+        self._host = host
+        self._port = port
         self._is_plain = parts.scheme == "http"
         self._pin = pin.replace(":", "").lower()
 
