@@ -33,7 +33,7 @@ from fallow_client.commands import (
 )
 from fallow_client.commands.everywhere import names_of
 from fallow_client.commands.terminal import FAILED, MISUSED, NO_CAPACITY, Misused
-from fallow_client.connection import DEFAULT_URL
+from fallow_client.connection import DEFAULT_URL, is_overheard
 from fallow_client.errors import FallowError, NoCapacity, Refused
 from fallow_client.sites import Sites
 from fallow_client.views.text import plain
@@ -125,6 +125,8 @@ def run(args: Namespace, environment: Mapping[str, str]) -> int:
     presented = secret(args.token_file, "--token-file") if args.token_file else environment.get("FALLOW_TOKEN", "")
     command: Command = args.command
     urls = args.url or environment.get("FALLOW_URL", "").replace(",", " ").split() or [DEFAULT_URL]
+    for url in filter(is_overheard, urls if presented else ()):
+        complain(f"the token goes to {url} in plain text: whoever is on the way can use it; expected https://")
     if len(urls) == 1:
         with Client(urls[0], presented) as client:
             return command.run(args, client)

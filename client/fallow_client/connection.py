@@ -1,6 +1,7 @@
 """How both clients reach a collector."""
 
 import ssl
+from ipaddress import ip_address
 from typing import TypedDict
 
 import httpx
@@ -38,6 +39,20 @@ def settings_for(url: str) -> ConnectionSettings:
         verify=ssl.create_default_context() if base_url.scheme == "https" else False,  # nothing to verify
         trust_env=False,
     )
+
+
+def is_overheard(url: str) -> bool:
+    """Whether others on the way can read what is sent there."""
+    try:
+        where = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False  # nothing is sent there
+    if where.scheme != "http" or where.host in ("", "localhost"):
+        return False
+    try:
+        return not ip_address(where.host).is_loopback
+    except ValueError:
+        return True
 
 
 def unreachable(url: str, error: httpx.HTTPError) -> Unreachable:

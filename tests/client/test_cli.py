@@ -180,8 +180,13 @@ def test_a_new_token_opens_the_collector_that_has_its_line(tmp_path: Path) -> No
         refused = command("capacity", "--url", url)
         assert (refused.returncode, refused.stderr[:29]) == (1, "fallow: no token came; expect")
         assert refused.stderr.endswith("; fallow takes it from --token-file or FALLOW_TOKEN\n")
-        assert command("capacity", "--url", url, FALLOW_TOKEN=minted["secret"]).returncode == 0
+        shown = command("capacity", "--url", url, FALLOW_TOKEN=minted["secret"])
+        assert (shown.returncode, shown.stderr) == (0, "")
         assert command("retire", GONE, "--url", url, "--token-file", str(secret)).returncode == 0
+        elsewhere = url.replace("127.0.0.1", "0.0.0.0")  # this machine, and no address that can only be
+        heard = command("capacity", "--url", elsewhere, FALLOW_TOKEN=minted["secret"])
+        assert heard.returncode == 0
+        assert heard.stderr.startswith(f"fallow: the token goes to {elsewhere} in plain text")
         secret.chmod(0o644)
         leaking = command("capacity", "--url", url, "--token-file", str(secret), FALLOW_TOKEN=minted["secret"])
         assert leaking.returncode == 1

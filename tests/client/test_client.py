@@ -9,6 +9,7 @@ import pytest
 
 from fallow_client import AsyncClient, Client, FallowError, Malformed, Refused, Unreachable, Where
 from fallow_client.commands.token import mint
+from fallow_client.connection import is_overheard
 from fallow_collector.api.tokens import Tokens
 from fallow_proto import api
 from tests.collector.api.memory import MemoryAnswers, device
@@ -100,6 +101,15 @@ def test_a_collector_that_is_not_there_is_unreachable_with_what_to_do() -> None:
 def test_a_url_that_is_none_is_refused_at_once(address: str) -> None:
     with pytest.raises(FallowError, match=r"expected one such as http://127\.0\.0\.1:4918"):
         Client(address)
+
+
+@pytest.mark.parametrize(("address", "overheard"), [
+    ("http://127.0.0.1:1", False), ("http://[::1]:1", False), ("http://localhost", False), ("https://10.0.0.1", False),
+    ("http://10.0.0.1:4918", True), ("http://collector.example", True), ("http://localhost.evil", True),
+    ("http://127.0.0.1@evil:1", True), ("http://[::", False),
+])
+def test_plain_text_to_another_machine_is_overheard(address: str, overheard: bool) -> None:
+    assert is_overheard(address) is overheard
 
 
 def test_proxies_of_the_environment_are_left_aside(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
