@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from fallow_collector.api.app import ROUTES_OF
-from fallow_collector.api.gate import needs
+from fallow_collector.api.gate import OPEN, needs
 from fallow_collector.api.problems import STATUS_OF_FAULT
 from fallow_collector.fit.needs import NEEDS
 from fallow_collector.idle.document import table
@@ -107,7 +107,8 @@ def _routes() -> Iterable[str]:
         for route in routes:
             [path], [method] = route.paths, route.http_methods
             shown = path.replace(":str", "")
-            rows.append((f"`{method} {shown}`", str(needs(method, path)), route.summary))
+            role = "no token" if path in OPEN else str(needs(method, path))
+            rows.append((f"`{method} {shown}`", role, route.summary))
     return table(("route", "role", ""), rows)
 
 
