@@ -17,6 +17,9 @@ HEAD_S = 5.0
 REQUEST_S = 20.0
 """To its end with its body: a declaration of 32 MiB included."""
 
+TAKE_S = 120.0
+"""From the end of a connection's last answer to its last byte taken: a long one over a slow line takes its time."""
+
 HEAD_BYTES = 16_384
 
 WAITING = 4096
@@ -31,6 +34,7 @@ class PatientProtocol(H11Protocol):
 
     head_s = HEAD_S
     patience_s = REQUEST_S
+    take_s = TAKE_S
     most_waiting = WAITING
     _impatience: asyncio.TimerHandle | None = None
 
@@ -70,7 +74,10 @@ class PatientProtocol(H11Protocol):
             self._impatience = None
 
     def _expect_head(self) -> None:
-        if self.conn.their_state is h11.IDLE:
+        if self.conn.their_state is h11.SEND_BODY:
+            self._impatience = self.loop.call_later(self.patience_s - self.head_s, self.transport.abort)
+        elif self.cycle is None:
             self.transport.abort()
         else:
-            self._impatience = self.loop.call_later(self.patience_s - self.head_s, self.transport.abort)
+            self.transport.close()  # when it has taken all of the last answer
+            self._impatience = self.loop.call_later(self.take_s, self.transport.abort)

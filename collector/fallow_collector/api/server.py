@@ -10,7 +10,7 @@ import uvicorn
 from litestar.types import ASGIApp
 
 from fallow_collector.api.crowd import Crowd
-from fallow_collector.api.patience import HEAD_BYTES, HEAD_S, PatientProtocol, Waiting
+from fallow_collector.api.patience import HEAD_BYTES, HEAD_S, TAKE_S, PatientProtocol, Waiting
 from fallow_proto.settings import SettingsError
 
 GRACE_S = 3
@@ -93,7 +93,8 @@ class _Server(uvicorn.Server):
                 lambda: PatientProtocol(
                     config=self.config, server_state=self.server_state, app_state=self.lifespan.state, waiting=waiting
                 ),
-                sock=each, ssl=self.config.ssl, ssl_handshake_timeout=HEAD_S if encrypted else None, backlog=BACKLOG,
+                sock=each, ssl=self.config.ssl, ssl_handshake_timeout=HEAD_S if encrypted else None,
+                ssl_shutdown_timeout=TAKE_S if encrypted else None, backlog=BACKLOG,
             ) for each in sockets or ()
         ]
         self.started = True

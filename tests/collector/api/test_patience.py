@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import resource
 import socket
+import ssl
 import time
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from fallow_collector.api.enroll import Office
 from fallow_collector.api.patience import PatientProtocol
 from fallow_proto.enrolment import PATH
 from tests.collector.api.memory import MemoryAnswers
-from tests.collector.api.served import served
+from tests.collector.api.served import served, serving
 from tests.collector.ingest.certificates import Authority
 
+LONG = 64 << 20
 HEAD = b"POST /api/v1/inventory HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 
 
@@ -74,6 +76,54 @@ def test_others_are_answered_while_more_wait_silently_than_requests_may_run(monk
         for _ in range(many):
             silent.enter_context(connected(url))
         assert httpx.get(f"{url}/healthz", trust_env=False).status_code == 200
+
+
+async def _long_answer(scope: Any, receive: Any, send: Any) -> None:
+    """More than the kernel takes off an application's hands."""
+    while scope["type"] == "lifespan":
+        event = (await receive())["type"]
+        await send({"type": f"{event}.complete"})
+        if event == "lifespan.shutdown":
+            return
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % LONG)]})
+    await send({"type": "http.response.body", "body": bytes(LONG), "more_body": False})
+
+
+def asked(url: str, ca: bytes) -> socket.socket:
+    """A connection over which everything is asked for and nothing taken yet."""
+    peer = connected(url)
+    if url.startswith("https"):
+        peer = ssl.create_default_context(cadata=ca.decode()).wrap_socket(peer, server_hostname="localhost")
+    peer.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    return peer
+
+
+def taken(peer: socket.socket) -> int:
+    """Bytes, to the end."""
+    total = 0
+    with contextlib.suppress(ConnectionResetError, ssl.SSLError):
+        while piece := peer.recv(1 << 20):
+            total += len(piece)
+    return total
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_who_takes_an_answer_slowly_gets_it_whole_and_who_takes_nothing_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encrypted: bool
+) -> None:
+    authority = Authority()
+    made = authority.issue("localhost", names=("localhost",))
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    cert.write_bytes(made.certificate)
+    key.write_bytes(made.key)
+    with serving(lambda: _long_answer, *((cert, key) if encrypted else ())) as url:
+        with asked(url, authority.pem) as slow:
+            time.sleep(3.0)  # longer than anybody may wait who asks for nothing
+            assert taken(slow) > LONG
+        monkeypatch.setattr(PatientProtocol, "take_s", 0.3)
+        with asked(url, authority.pem) as stalled:
+            time.sleep(3.0)
+            assert taken(stalled) < LONG
 
 
 def test_strangers_who_send_slowly_keep_only_strangers_out(monkeypatch: pytest.MonkeyPatch) -> None:
