@@ -1,9 +1,10 @@
 """Log lines: what happened, then key=value; a line that repeats itself is held back."""
 
 import logging
-import sys
 from collections.abc import Callable
 from time import monotonic
+
+from fallow_proto.unread import UnreadHandler
 
 REPEAT_S = 300.0
 _KEYS = 1_000
@@ -12,7 +13,7 @@ _LONGEST = 1_000  # characters of one value
 
 def set_up() -> None:
     """Lines to standard error, each with its time: the journal's own is when it was received."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = UnreadHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s level=%(levelname)s %(message)s"))
     handler.addFilter(Repeats(monotonic))
     root = logging.getLogger()

@@ -4,7 +4,8 @@ Each place that logs quotes what it repeats; here is the net below all of them, 
 """
 
 import logging
-import sys
+
+from fallow_proto.unread import UnreadHandler
 
 
 class OneLine(logging.Formatter):
@@ -29,6 +30,6 @@ def printable(text: str) -> str:
 
 def set_up() -> None:
     """To standard error, where systemd's journal takes it and notes when."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = UnreadHandler()
     handler.setFormatter(OneLine())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
