@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fallow_collector.certificate import Pems, validity_of
@@ -321,6 +322,8 @@ def test_an_agent_that_says_it_is_another_node_is_refused() -> None:
     {},
     Authority("another authority").issue(NODE)._asdict(),
     AUTHORITY.issue(NODE, valid=timedelta(hours=-1))._asdict(),
+    AUTHORITY.issue(NODE, begins=timedelta(minutes=30))._asdict(),
+    AUTHORITY.issue(NODE, purposes=(ExtendedKeyUsageOID.SERVER_AUTH,))._asdict(),
 ])
 def test_no_wrong_or_expired_certificate_gets_in(presented: dict[str, bytes]) -> None:
     async def test(served: Served) -> None:
@@ -348,6 +351,18 @@ def test_a_certificate_that_asks_for_new_ones_without_end_is_told_to_wait_and_no
         assert codes[-1] is grpc.StatusCode.RESOURCE_EXHAUSTED
         async with served.channel(ca=AUTHORITY.pem, **other) as channel:
             assert await renewed(channel) is grpc.StatusCode.OK
+
+    serving(test, mutual())
+
+
+def test_an_authority_is_no_agent_though_it_bears_a_nodes_name() -> None:
+    async def test(served: Served) -> None:
+        presented = AUTHORITY.issue(NODE, is_authority=True)._asdict()
+        async with served.channel(ca=AUTHORITY.pem, **presented) as channel:
+            assert await end(call(channel)) == (
+                grpc.StatusCode.UNAUTHENTICATED, "the certificate is an authority's, expected a leaf"
+            )
+            assert served.behind.there == set()
 
     serving(test, mutual())
 
