@@ -70,8 +70,12 @@ def write(path: Path, root: Path, names: Iterable[str], version: str, wall: floa
             sink.flush()
             os.fsync(sink.fileno())
         aside.rename(path)
-    except BaseException:
+    except BaseException as error:
         aside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # of a write, which does not say where
+            raise BackupError(
+                f"{path} cannot be written: {error.strerror}; make room there, or name a file on another disk"
+            ) from error
         raise
     return manifest
 

@@ -1,6 +1,7 @@
 """The file of a backup: whole, or refused."""
 
 import io
+import resource
 import stat
 import tarfile
 from collections.abc import Callable
@@ -52,6 +53,18 @@ def test_a_backup_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         archive.write(tmp_path / "backup.tar", tmp_path, ["missing"], "1.2.3", 0.0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_is_named_and_nothing_is_left_on_it(tmp_path: Path) -> None:
+    (tmp_path / "state.sqlite").write_bytes(bytes(3_000_000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    try:
+        with pytest.raises(BackupError, match=r"backup\.tar cannot be written: File too large; make room"):
+            archive.write(tmp_path / "backup.tar", tmp_path, ["state.sqlite"], "1.2.3", 0.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["state.sqlite"]
 
 
 def flipped(content: bytes) -> bytes:
