@@ -22,6 +22,7 @@ from fallow_proto.durable import replace
 ORDER = "quiesce.json"
 ANSWER = "quiesced.json"
 LONGEST_S = 86_400.0
+SHORTEST_S = 5.0  # an agent that looks once a second would be back before anybody heard that it had let go
 _LET_GO = frozenset({State.QUIESCED, State.ABSENT})
 
 

@@ -60,8 +60,10 @@ def seconds(text: str) -> float:
     """Of "90s", "10m", "2h" or plain seconds. Raises ArgumentTypeError."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
     amount = float(found[1]) * _UNITS[found[2] or "s"] if found else math.nan
-    if not 0.0 < amount <= quiesce.LONGEST_S:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected such as 90s, 10m or 2h, and at most 24h")
+    if not quiesce.SHORTEST_S <= amount <= quiesce.LONGEST_S:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: expected such as 90s, 10m or 2h, at least {quiesce.SHORTEST_S:g}s and at most 24h"
+        )
     return amount
 
 

@@ -5,6 +5,8 @@ import msgspec
 from fallow_proto import api
 
 LONGEST_S = 86_400.0
+SHORTEST_S = 5.0
+"""An agent that looks once a second would be back before anybody heard that it had let go."""
 
 
 class QuiesceRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True, omit_defaults=True):

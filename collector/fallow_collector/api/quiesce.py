@@ -10,7 +10,7 @@ from fallow_collector.api.caller import FromCaller, check_node
 from fallow_collector.api.documents import errors
 from fallow_collector.api.parameters import FromAnswers
 from fallow_collector.api.query import BadQuery
-from fallow_proto.quiescing import LONGEST_S, Quiesced, QuiesceRequest
+from fallow_proto.quiescing import LONGEST_S, SHORTEST_S, Quiesced, QuiesceRequest
 
 
 class Quieter(Protocol):
@@ -34,8 +34,8 @@ async def quiesce(
     """Have every vendor's reader of a node let go of its devices, so that a driver can be unloaded or a board reset;
     they come back by themselves. Refused while somebody has a device of the node, unless forced."""
     check_node(caller, answers, node)
-    if not 0.0 < data.for_s <= LONGEST_S:
-        raise BadQuery(f"for_s={data.for_s:g}: expected seconds, more than 0 and at most {LONGEST_S:.0f}")
+    if not SHORTEST_S <= data.for_s <= LONGEST_S:
+        raise BadQuery(f"for_s={data.for_s:g}: expected seconds, at least {SHORTEST_S:.0f} and at most {LONGEST_S:.0f}")
     return await quieter.quiesce(node, data, caller.name)
 
 
