@@ -119,13 +119,15 @@ class Server:
         )
         reader = asyncio.create_task(self._read(context, stream))
         try:
-            await self._send(context, stream, news)
+            close = await self._send(context, stream, news)
         finally:
             impatience.cancel()
             reader.cancel()
             self._streams.closed(stream, time.monotonic())
             with contextlib.suppress(asyncio.CancelledError):
                 await reader
+        if close.reason:
+            await context.abort(grpc.StatusCode[close.fault], close.reason)  # for ever, if the peer reads nothing
 
     async def _read(self, context: Context, stream: Stream[Any]) -> None:
         received = self._streams.received
@@ -140,7 +142,8 @@ class Server:
             log.exception("BUG: a message could not be handled node=%s", stream.session.node)
             stream.close(Close(Fault.INTERNAL, "the collector could not handle a message; its log says why"))
 
-    async def _send(self, context: Context, stream: Stream[Any], news: asyncio.Event) -> None:
+    async def _send(self, context: Context, stream: Stream[Any], news: asyncio.Event) -> Close:
+        """Until the stream is to be closed; says why."""
         while True:
             await news.wait()
             news.clear()
@@ -153,9 +156,7 @@ class Server:
             except TimeoutError:
                 stream.close(Close(Fault.RESOURCE_EXHAUSTED, f"nothing was read for {WRITE_TIMEOUT_S:.0f} s"))
             if stream.closed is not None:
-                if stream.closed.reason:
-                    await context.abort(grpc.StatusCode[stream.closed.fault], stream.closed.reason)
-                return
+                return stream.closed
 
 
 def credentials(pems: Pems, newer: Callable[[], Pems | None] = lambda: None) -> grpc.ServerCredentials:

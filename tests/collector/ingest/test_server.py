@@ -260,6 +260,26 @@ def test_an_agent_that_vanishes_is_gone() -> None:
     serving(test)
 
 
+def test_an_agent_that_reads_nothing_is_let_go_and_nothing_piles_up_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fallow_collector.ingest.server.WRITE_TIMEOUT_S", 0.5)
+
+    async def test(served: Served) -> None:
+        async with served.channel() as channel, served.channel() as another:
+            deaf, good = call(channel), call(another)
+            await say(good, hello("honest"), layout("honest"))
+            await say(deaf, hello())
+            await hear(good)
+            await until(lambda: NODE in served.behind.there)
+            for _ in range(64):
+                served.streams.send(NODE, pb.ToAgent(refuse=pb.Refuse(reason="r" * (1 << 20))))
+            await until(lambda: served.behind.there == {"honest"})
+            assert not served.streams.send(NODE, pb.ToAgent())
+            await say(good, reports(77, node="honest"))
+            await until(lambda: 77 in served.behind.judged)
+
+    serving(test)
+
+
 def test_the_health_service_follows_what_the_store_can_do() -> None:
     async def test(served: Served) -> None:
         async with served.channel() as channel:
