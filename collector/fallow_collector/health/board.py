@@ -53,6 +53,9 @@ RESUMED = 200_000
 OWN_WORD = BIT["device_lost"] | BIT["reset_required"] | BIT["recovery_required"]
 """What a driver itself says of its device is no rule's mistake."""
 
+UNDATED_S = 60.0
+"""How long a node may take to its first report, by which its clock is known, before its events count as they came."""
+
 SET_S = 2.0
 """More than that between two looks is no drift: the wall clock was set, or the machine was suspended."""
 
@@ -77,7 +80,7 @@ class Board:
         self._doubted: frozenset[int] = frozenset()
         self._weighed = -inf
         self._told: list[EventRow] = []  # since the last tick
-        self._undated: list[EventRow] = []  # before: whose node's clock is not known yet
+        self._undated: list[tuple[float, EventRow]] = []  # before, and when: whose node's clock is not known yet
         self._now_ms = now_ms  # of the last tick
         self._lead = nan  # by how many seconds the wall clock was ahead of the monotonic one by then
         self._ward.take(state.events_since(now_ms - DAY_MS, KINDS, RESUMED))
@@ -141,9 +144,12 @@ class Board:
 
     def _take_told(self, now: float, wall: float) -> None:
         """Events count from when they can be dated; a node whose clock is not known has no device that is idle."""
-        told, self._told = self._undated + self._told, []
-        self._undated = [row for row in told if not is_datable(row, self._fleet)]
-        self._ward.take(dated(row, self._fleet, now, wall) for row in told if is_datable(row, self._fleet))
+        told, self._told = [*self._undated, *((now, row) for row in self._told)], []
+        waits = [now - since < UNDATED_S and not is_datable(row, self._fleet) for since, row in told]
+        self._undated = [each for each, wait in zip(told, waits, strict=True) if wait]
+        self._ward.take(
+            dated(row, self._fleet, now, wall) for (_, row), wait in zip(told, waits, strict=True) if not wait
+        )
 
     def incidents(self, uuid: str, wall: float) -> list[Incident]:
         """Of a device and its node, newest first: those of the last day, and the conditions that hold as of the last

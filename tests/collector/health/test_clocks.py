@@ -114,3 +114,12 @@ def test_what_is_told_before_the_clock_of_its_node_is_known_counts_when_it_is(cl
     assert clinic.node.phase(0) != "idle"
     clinic.stays(130)
     assert clinic.node.phase(0) == "faulty"
+
+
+def test_what_a_node_tells_that_makes_no_reports_counts_as_it_came_after_a_minute(clinic: Clinic) -> None:
+    clinic.node.restart_agent()
+    clinic.tell(event(95, clinic.ms(), epoch=clinic.node.epoch))
+    assert clinic.open() == []
+    clinic.node.misses(60)
+    clinic.tick()
+    assert [one.rule for one in clinic.open()] == ["xid 95"]
