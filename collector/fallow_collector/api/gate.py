@@ -11,6 +11,7 @@ own name as Host, and one that posts blindly shows its Origin.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import NamedTuple
@@ -53,6 +54,11 @@ OF_SITES = frozenset({
 
 OF_ALL = frozenset({"/api/v1/alerts/receivers", "/api/v1/alerts/rules", "/api/v1/alerts/test"})
 """Below these, and of all sites none the less: whom one collector tells, and by which rules."""
+
+
+AT_ONCE = 256
+"""Requests of one token: half of what the collector answers, so that no holder of one keeps the others out by asking
+slowly or much."""
 
 
 class Knock(NamedTuple):
@@ -148,21 +154,37 @@ class Gate:
         self._app = app
         self._tokens = tokens
         self._loopback_only = loopback_only
+        self._running = Counter[str]()  # by name of the token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == ScopeType.HTTP:
-            knock = _knock(scope)
-            current = self._tokens.current() if self._tokens is not None else None
-            verdict = judge(knock, current, self._loopback_only)
-            if verdict.problem is not None:
-                await _refuse(verdict.problem, send)
-                return
-            scope.setdefault("state", {}).update(
-                caller=verdict.who.name, asking=verdict.who, standing=self._standing(knock, verdict.who, current)
-            )
-            if knock.path not in OPEN and needs(knock.method, knock.path) is not Role.READ:
-                LOG.info("event=change method=%s path=%r token=%s", knock.method, knock.path, verdict.who.name or "-")
-        await self._app(scope, receive, send)
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        knock = _knock(scope)
+        current = self._tokens.current() if self._tokens is not None else None
+        who, problem = judge(knock, current, self._loopback_only)
+        if problem := problem or self._too_many(who):
+            await _refuse(problem, send)
+            return
+        scope.setdefault("state", {}).update(
+            caller=who.name, asking=who, standing=self._standing(knock, who, current)
+        )
+        if knock.path not in OPEN and needs(knock.method, knock.path) is not Role.READ:
+            LOG.info("event=change method=%s path=%r token=%s", knock.method, knock.path, who.name or "-")
+        self._running[who.name] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._running[who.name] -= 1
+
+    def _too_many(self, who: Caller) -> api.Problem | None:
+        if not who.name or self._running[who.name] < AT_ONCE:
+            return None
+        return api.Problem(
+            title="Service Unavailable", status=503,
+            detail=f"{AT_ONCE} requests with token {who.name} are being answered, which is as many as are at once; ask "
+                   f"again in a second. Is something asking in a loop?",
+        )
 
     def _standing(self, knock: Knock, who: Caller, tokens: Sequence[Token] | None) -> Standing:
         def standing() -> bool:

@@ -13,9 +13,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from fallow_client.commands.token import mint
 from fallow_collector.api.crowd import REQUESTS, STRANGERS, Crowd
 from fallow_collector.api.enroll import Office
+from fallow_collector.api.gate import AT_ONCE
 from fallow_collector.api.patience import PatientProtocol
+from fallow_collector.api.tokens import Role, Tokens
 from fallow_proto.enrolment import PATH
 from tests.collector.api.memory import MemoryAnswers
 from tests.collector.api.served import served, serving
@@ -138,6 +141,29 @@ def test_strangers_who_send_slowly_keep_only_strangers_out(monkeypatch: pytest.M
         assert f"{STRANGERS} requests are being answered" in enrolment.json()["detail"]
         for path in ("/healthz", "/api/v1/capacity"):
             assert httpx.get(f"{url}{path}", trust_env=False).status_code == 200
+
+
+def test_who_asks_slowly_with_a_token_keeps_nobody_else_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PatientProtocol, "patience_s", 60.0)
+    slow, quick = mint("slow", Role.READ), mint("quick", Role.READ)
+    file = tmp_path / "tokens.toml"
+    file.touch(0o600)
+    file.write_text(f"{slow.line}\n{quick.line}")
+    request = HEAD.replace(b"inventory", b"fit") + (
+        f"Authorization: Bearer {slow.secret}\r\nContent-Length: 500\r\n\r\n{{".encode()
+    )
+    with served(MemoryAnswers(), Tokens(file), fit=None) as url, contextlib.ExitStack() as peers:
+
+        def status(secret: str) -> int:
+            headers = {"authorization": f"Bearer {secret}"}
+            return httpx.get(f"{url}/api/v1/capacity", headers=headers, trust_env=False).status_code
+
+        for _ in range(AT_ONCE):
+            peers.enter_context(connected(url)).sendall(request)
+        deadline = time.monotonic() + 30.0
+        while status(slow.secret) != 503:
+            assert time.monotonic() < deadline
+        assert status(quick.secret) == 200
 
 
 def test_of_too_many_that_wait_the_one_that_has_waited_longest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
