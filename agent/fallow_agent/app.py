@@ -122,6 +122,7 @@ class Agent:
         notify("STOPPING=1")
         log.info("agent stopping")
         await self._sampling.stop()
+        self._send_events(boot_clock(), last=True)
         await self._hand_over()
         await self._channel.close()
         if self._kubelet is not None:
@@ -174,8 +175,8 @@ class Agent:
         self._quiet.pulse(now)
         self._say_how_it_is(now)
 
-    def _send_events(self, now: float) -> bool:
-        events = self._epoch.events(now)
+    def _send_events(self, now: float, *, last: bool = False) -> bool:
+        events = self._epoch.events(now, last=last)
         for event in events:
             self._spool.keep(event)
             self._tell(w.Happened(event))
@@ -192,6 +193,7 @@ class Agent:
         if off_s is None:
             return
         log.warning(line("wall clock was set", off_s=f"{off_s:.1f}"))
+        self._send_events(now, last=True)
         self._epoch = Epoch(uuid4().hex, time.time(), now)
         self._tell(w.EpochBegan(self._epoch.name))
         self._note(

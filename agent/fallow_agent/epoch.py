@@ -32,10 +32,10 @@ class Epoch:
         self._previous = self._seq
         return Item(self.name, self._seq, report.time_ms, report.SerializeToString(), sampler.layout)
 
-    def events(self, boot: float) -> list[Item]:
-        """The events that are to be told now, each under a number of its own."""
+    def events(self, boot: float, *, last: bool = False) -> list[Item]:
+        """The events that are to be told now, each under a number of its own. last: the epoch ends."""
         items = []
-        for event in self._events.due(boot):
+        for event in self._events.due(boot, last=last):
             self._seq += 1
             event.seq = self._seq
             items.append(Item(self.name, self._seq, event.last_ms, event.SerializeToString(), event=event.id))

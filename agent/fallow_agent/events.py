@@ -59,11 +59,14 @@ class Events:
         storm.changed = True
         return is_new
 
-    def due(self, now: float) -> list[pb.Event]:
-        """What has to be sent now, without a seq: new events, and those that grew and were not sent within RESEND_S."""
+    def due(self, now: float, *, last: bool = False) -> list[pb.Event]:
+        """What has to be sent now, without a seq: new events, and those that grew and were not sent within RESEND_S.
+
+        last: this is not asked again, so all that was not sent.
+        """
         due, self._over = self._over, []
         for key, storm in list(self._storms.items()):
-            if storm.changed and (storm.sent_at is None or now - storm.sent_at >= RESEND_S):
+            if storm.changed and (last or storm.sent_at is None or now - storm.sent_at >= RESEND_S):
                 storm.changed = False
                 storm.sent_at = now
                 copy = pb.Event()

@@ -112,3 +112,14 @@ def test_invented_codes_do_not_fill_the_memory() -> None:
     assert len(due) == MOST + 1
     assert sum(event.count for event in due) == 10 * MOST
     assert not due[-1].HasField("code")
+
+
+def test_at_the_end_all_is_told_that_happened_since_it_was_told_last() -> None:
+    events = Events()
+    events.note(Happening(EventKind.XID, "gpu0", "79", 79), 1_000, 1.0)
+    events.due(1.0)
+    events.note(Happening(EventKind.XID, "gpu0", "79", 79), 1_100, 1.1)
+    assert events.due(1.2) == []
+    (event,) = events.due(1.2, last=True)
+    assert (event.count, event.last_ms) == (2, 1_100)
+    assert events.due(1.2, last=True) == []
