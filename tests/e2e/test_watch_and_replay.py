@@ -81,6 +81,9 @@ def test_what_a_collector_recorded_comes_out_identical_and_another_judgement_doe
         ) as answer:
             assert answer.status_code == 200
             refused = httpx.get(f"{collector.url}/api/v1/recording?for_s=1", trust_env=False, timeout=DEADLINE_S)
+            change = {"nodes": ["sim-00000"], "reason": "something changes while it records", "owner": "tests"}
+            cordoned = httpx.post(f"{collector.url}/api/v1/cordons", json=change, trust_env=False, timeout=DEADLINE_S)
+            assert cordoned.is_success, cordoned.text
             file.write_bytes(answer.read())
         assert (refused.status_code, "one at a time" in refused.text) == (503, True)
     done = replayed(file, "--json")
