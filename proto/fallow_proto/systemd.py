@@ -3,11 +3,16 @@
 import os
 import socket
 
+_PATIENCE_S = 0.2
+"""A systemd that is starting a whole machine may be behind, and is told of readiness once only."""
+
 
 def notify(state: str) -> None:
     """Send e.g. "READY=1", "WATCHDOG=1" or "STATUS=…" to systemd; nothing happens when it did not start us.
 
-    An error is ignored on purpose: a service must not fail because its supervisor does not listen.
+    An error is ignored on purpose: a service must not fail because its supervisor does not listen. Nor is it waited
+    for long: the socket of one that has stopped reading ("Freezing execution") takes some hundreds of messages, and the
+    next would hold the service up for ever.
     """
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path:
@@ -15,6 +20,7 @@ def notify(state: str) -> None:
     address = "\0" + path[1:] if path.startswith("@") else path
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            channel.settimeout(_PATIENCE_S)
             channel.sendto(state.encode(), address)
     except OSError:
         pass

@@ -1,7 +1,10 @@
 """When systemd's watchdog is fed, and what it is told; that a real systemd hears it is shown in tests/deploy."""
 
 import contextlib
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,3 +42,20 @@ def test_a_problem_of_two_lines_is_a_status_of_one(tmp_path: Path, monkeypatch: 
         systemd.bind(str(tmp_path / "notify"))
         notify_status("store: disk full\nWATCHDOG=1")
         assert systemd.recv(4096) == b"STATUS=store: disk full WATCHDOG=1"
+
+
+def test_a_systemd_that_has_stopped_reading_holds_nobody_up(tmp_path: Path) -> None:
+    path = str(tmp_path / "notify")
+    with (
+        contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as systemd,
+        contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as others,
+    ):
+        systemd.bind(path)
+        others.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                others.sendto(b"STATUS=busy", path)
+        subprocess.run(
+            [sys.executable, "-c", "from fallow_proto.systemd import notify; notify('WATCHDOG=1')"],
+            env={**os.environ, "NOTIFY_SOCKET": path}, timeout=60.0, check=True,
+        )
