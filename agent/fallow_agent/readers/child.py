@@ -28,7 +28,10 @@ class Zygote:
         self._control: socket.socket | None = None
 
     def fork(self, birth: m.Birth) -> socket.socket:
-        """The agent's end of a new child's socket; it reads as closed at once when the child could not be forked."""
+        """The agent's end of a new child's socket; it reads as closed at once when the child could not be forked.
+
+        Raises OSError when there cannot even be a socket.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             ours.setblocking(False)
@@ -126,7 +129,7 @@ class ReaderChild:
         return self._poll.fileno()
 
     def ask(self, groups: Sequence[Group], now: float) -> None:
-        self._perform(self._life.ask(tuple(groups), now))
+        self._perform(self._life.ask(tuple(groups), now), now)
 
     def receive(self, now: float) -> list[Answer]:
         answers: list[Answer] = []
@@ -138,38 +141,37 @@ class ReaderChild:
             except ConnectionResetError:
                 continue  # it died with a question unread; its zygote's word on how comes after this
             if packet:
-                answers += self._perform(self._life.heard(m.decode_from_child(packet), now))
+                answers += self._perform(self._life.heard(m.decode_from_child(packet), now), now)
             else:
-                answers += self._perform(self._life.hung_up(now))
+                answers += self._perform(self._life.hung_up(now), now)
         return answers
 
     def tick(self, now: float) -> list[Answer]:
         # What has come in is heard first: after the agent itself was held up, an answer that waits is not late.
-        return [*self.receive(now), *self._perform(self._life.tick(now))]
+        return [*self.receive(now), *self._perform(self._life.tick(now), now)]
 
     def quiesce(self, why: str, now: float) -> list[Answer]:
         """Have no process until resume(). why: who asked, and until when."""
-        return self._perform(self._life.quiesce(why, now))
+        return self._perform(self._life.quiesce(why, now), now)
 
     def resume(self, now: float) -> None:
         self._life.resume(now)
 
     def stop(self, now: float) -> None:
         """Begin to end: go on with receive() and tick() until `over`, then close()."""
-        self._perform(self._life.stop(now))
+        self._perform(self._life.stop(now), now)
 
     def close(self) -> None:
         """Hang up at once. A stuck process ends when its driver lets go of it, and keeps its lock until then."""
         self._hang_up()
         self._poll.close()
 
-    def _perform(self, actions: Sequence[Action]) -> list[Answer]:
+    def _perform(self, actions: Sequence[Action], now: float) -> list[Answer]:
         answers: list[Answer] = []
         for action in actions:
             match action:
                 case Fork():
-                    self._channel = self._zygote.fork(self._birth)
-                    self._poll.register(self._channel, select.EPOLLIN)
+                    answers += self._fork(now)
                 case Send(message):
                     self._send(message)
                 case HangUp():
@@ -177,6 +179,14 @@ class ReaderChild:
                 case Tell(answer):
                     answers.append(answer)
         return answers
+
+    def _fork(self, now: float) -> list[Answer]:
+        try:
+            self._channel = self._zygote.fork(self._birth)
+        except OSError as error:  # too many open files, or no memory: the next try may find some
+            return self._perform(self._life.unborn(f"its process cannot be started: {error.strerror}", now), now)
+        self._poll.register(self._channel, select.EPOLLIN)
+        return []
 
     def _send(self, message: m.ToChild) -> None:
         if self._channel is not None:

@@ -102,6 +102,8 @@ class Lifecycle:
                 return self._deadline
             case Phase.LEAVING if self._stopping or (self._quiet and not self._overdue):
                 return self._deadline
+            case Phase.LEAVING if not self._overdue:
+                return self._deadline + self._limits.stop
         return None
 
     def ask(self, groups: tuple[Group, ...], now: float) -> list[Action]:
@@ -140,6 +142,11 @@ class Lifecycle:
             case Phase.OPENING | Phase.ASKED | Phase.READY, m.Exited(code):
                 return self._fail(_died(code), pb.REASON_FAILED, now)
         return []
+
+    def unborn(self, why: str, now: float) -> list[Action]:
+        """The process that was to be started could not be."""
+        told = self._fail(why, pb.REASON_FAILED, now)
+        return [*told, *self.hung_up(now)]
 
     def hung_up(self, now: float) -> list[Action]:
         """The process is gone, and its zygote has said all it had to say about it."""

@@ -1,6 +1,7 @@
 """Readers' processes, real ones: what the agent sees of a reader that hangs, crashes, raises or comes back."""
 
 import os
+import resource
 import select
 import signal
 import time
@@ -242,6 +243,21 @@ def test_a_lock_that_cannot_be_made_is_a_failure_that_says_what_to_do(bench: Ben
     assert "reader-test.lock" in message
     assert "expected a directory this user may write to" in message
     bench.folder = bench.folder.parent
+
+
+def test_an_agent_that_may_open_no_more_files_starts_its_readers_once_it_may(bench: Bench) -> None:
+    child = bench.start("Good")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        bench.answers += child.tick(time.monotonic())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert child.status.state is State.FAILED
+    assert "Too many open files" in child.status.message
+    bench.until_state(child, State.OK)
 
 
 def test_readers_outlive_their_zygote_and_a_new_one_is_started_when_needed(bench: Bench) -> None:

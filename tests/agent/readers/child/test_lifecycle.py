@@ -96,7 +96,7 @@ def test_last_words_set_the_state_and_when_to_try_again(
     life = in_phase(0.0)
     life.heard(message, 3.0)
     assert (life.status.state, life.status.reason) == (state, reason)
-    assert life.tick(1e6) == []  # not before the old process is gone
+    assert Fork() not in life.tick(1e6)  # not before the old process is gone
     assert life.hung_up(3.1) == [HangUp()]
     assert life.tick(2.9 + wait) == []
     assert life.tick(3.0 + max(wait, 0.1)) == [Fork()]
@@ -177,6 +177,27 @@ def test_a_reader_that_closed_in_good_order_is_over_at_once() -> None:
     assert life.heard(m.Ended(), 1.1) == []
     assert life.hung_up(1.2) == [HangUp()]
     assert life.phase is Phase.OVER
+
+
+@pytest.mark.parametrize("last_words", [m.Ended(), m.Failed("no driver", pb.REASON_DRIVER), m.Absent("no library")])
+def test_a_process_that_does_not_end_after_its_last_words_is_stuck_until_it_does(last_words: m.FromChild) -> None:
+    life = asked(10.0)
+    life.heard(last_words, 10.0)
+    assert life.deadline is not None
+    (status,) = told(life.tick(life.deadline))
+    assert isinstance(status, Status)
+    assert (status.state, status.reason) == (State.STUCK, pb.REASON_STUCK)
+    assert life.tick(1e6) == []
+    assert life.hung_up(1e6) == [HangUp()]
+    assert life.tick(1e6) == [Fork()]
+
+
+def test_a_process_that_cannot_be_started_is_a_failure_and_tried_again() -> None:
+    life = opening()
+    (status,) = told(life.unborn("its process cannot be started: Too many open files", 0.0))
+    assert isinstance(status, Status)
+    assert (status.state, status.message) == (State.FAILED, "its process cannot be started: Too many open files")
+    assert life.tick(1.0) == [Fork()]
 
 
 def test_stopping_a_stuck_reader_or_one_at_rest_waits_for_nothing() -> None:
