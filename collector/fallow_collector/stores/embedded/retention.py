@@ -25,8 +25,14 @@ class Doomed(NamedTuple):
     squeezed: tuple[File, ...]  # still young enough, but there is no room
 
 
+def newest(files: Sequence[File], now: float) -> float:
+    """What ages count from, unix seconds: now, but no later than the newest row. By a wall clock that was set years
+    ahead every row is old, and no younger one comes, since agents' reports are then refused for their time."""
+    return min(now, max((file.last_ms / 1000 for file in files), default=0.0))
+
+
 def doomed(files: Sequence[File], disk: Disk, settings: EmbeddedSettings, now: float) -> Doomed:
-    """What must go at `now`, unix seconds."""
+    """What must go at `now`, as `newest` gives it."""
     keep_s = {
         FileKind.SLICE: settings.raw_days * _DAY_S,
         FileKind.HOUR: settings.raw_days * _DAY_S,

@@ -19,7 +19,7 @@ from .files import Contents, File, Shelf
 from .hot import HotSlice, committed, discard
 from .parquet import is_damaged
 from .quarantine import Quarantine
-from .retention import Disk, doomed, forget_before
+from .retention import Disk, doomed, forget_before, newest
 from .settings import EmbeddedSettings
 
 _log = logging.getLogger(__name__)
@@ -94,7 +94,8 @@ class Upkeep:
         busy = self._compaction[0] if self._compaction else frozenset[str]()
         candidates = [file for file in contents.files if file.name not in busy]
         disk = Disk(self.used_bytes(), shutil.disk_usage(self._parquet).free)
-        gone = doomed(candidates, disk, self._settings, now)
+        counted_from = newest(contents.files, now)
+        gone = doomed(candidates, disk, self._settings, counted_from)
         names = {file.name for file in (*gone.aged, *gone.squeezed)}
         if names:
             self._shelf.change(lambda contents: contents.without(names))
@@ -111,7 +112,7 @@ class Upkeep:
                 "retention=early files=%d rows=%d used_bytes=%d free_bytes=%d reason=\"max_gib or min_free_gib\"",
                 len(gone.squeezed), sum(file.rows for file in gone.squeezed), disk.used, disk.free,
             )
-        self._catalogue.forget_sources(forget_before(self._settings, now))
+        self._catalogue.forget_sources(forget_before(self._settings, counted_from))
         return bool(names)
 
     def _compact(self, now: float) -> bool:

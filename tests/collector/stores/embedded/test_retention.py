@@ -1,7 +1,8 @@
-from fallow_collector.stores.embedded import EmbeddedSettings
+from fallow_collector.stores.embedded import EmbeddedSettings, EmbeddedStore
 from fallow_collector.stores.embedded.files import File, FileKind
-from fallow_collector.stores.embedded.retention import Disk, Doomed, doomed
-from tests.collector.stores.contract import NODE, START, ask, batch, rows, seconds
+from fallow_collector.stores.embedded.retention import Disk, Doomed, doomed, newest
+from fallow_collector.stores.store import Batch, Source, Span
+from tests.collector.stores.contract import GPU, MOVED, NODE, START, ask, batch, rows, seconds
 from tests.collector.stores.embedded.conftest import Place, close_slices, compact, maintain_until
 
 GIB = 2**30
@@ -47,6 +48,13 @@ def test_what_goes_for_its_age_makes_room_too() -> None:
     assert doomed(ALL, Disk(12 * GIB, 1e15), SETTINGS, 8.5 * DAY) == Doomed((HOURS[0], HOURS[1]), ())
 
 
+def test_ages_count_from_the_newest_row_when_the_clock_is_ahead_of_it() -> None:
+    assert newest(ALL, 2.5 * DAY) == 2.5 * DAY
+    assert newest(ALL, 5000 * DAY) == 3 * DAY
+    assert doomed(ALL, PLENTY, SETTINGS, newest(ALL, 5000 * DAY)) == Doomed((), ())
+    assert newest([], 5 * DAY) == 0.0
+
+
 def _two_hours(place: Place) -> None:
     store, _ = place.open()
     for hour in range(2):
@@ -56,29 +64,49 @@ def _two_hours(place: Place) -> None:
         compact(store, START + hour * 3600 + 3600)
 
 
+def _row_of_another(store: EmbeddedStore, at: float, number: int = 1) -> float:
+    """Something comes so many seconds after START; unix seconds when it is in a file, and retention is due again."""
+    later = rows([at], {"power_watts": [1.0]}, series=1)
+    store.write(Batch((later,), [Span(Source("node-2", "epoch-1"), number, number)], (GPU, MOVED)), START + at)
+    close_slices(store, START + at + 601)
+    return START + at + 612
+
+
 def test_rows_past_their_days_are_answered_from_rollups(place: Place) -> None:
     _two_hours(place)
     store = place.store
     assert store is not None
     before = store.history(ask("power_watts", start=0, end=7200, step=60))
-    maintain_until(store, START + 3600 + 7 * DAY, lambda facts: facts["aged_files_total"] == 1)
+    at = _row_of_another(store, 3600 + 7 * DAY)
+    maintain_until(store, at, lambda facts: facts["aged_files_total"] == 1)
     assert seconds(store.history(ask("power_watts"))) == [3600, 3601, 3660]
     after = store.history(ask("power_watts", start=0, end=7200, step=60))
     assert seconds(after) == seconds(before) == [0, 60, 3600, 3660]
     assert after.values.tolist() == before.values.tolist() == [[3.0], [9.0], [3.0], [9.0]]
     coarse = store.history(ask("power_watts", start=0, end=7200, step=7200))
     assert coarse.values.tolist() == [[5.0]]
-    maintain_until(store, START + 7200 + 400 * DAY, lambda facts: facts["aged_files_total"] == 4)
-    assert not place.files("parquet/*")
-    assert not len(store.history(ask("power_watts", step=60)).time)
+    at = _row_of_another(store, 7200 + 400 * DAY, number=2)
+    maintain_until(store, at, lambda facts: not len(store.history(ask("power_watts", step=60)).time))
 
 
 def test_the_ranges_of_a_source_are_forgotten_when_nothing_of_it_is_left(place: Place) -> None:
     _two_hours(place)
     store = place.store
     assert store is not None
-    maintain_until(store, START + 7200 + 7 * DAY, lambda facts: facts["aged_files_total"] == 2)
-    assert place.open()[1] == {}
+    at = _row_of_another(store, 7200 + 7 * DAY)
+    maintain_until(store, at, lambda facts: facts["aged_files_total"] == 2)
+    assert NODE not in place.open()[1]
+
+
+def test_a_clock_years_ahead_removes_no_row_and_forgets_no_range(place: Place) -> None:
+    _two_hours(place)
+    store = place.store
+    assert store is not None
+    files = place.files("parquet/*")
+    for years in range(1, 5):
+        store.maintain(START + years * 3650 * DAY)
+    assert place.files("parquet/*") == files
+    assert place.open()[1] == {NODE: [(0, 1)]}
 
 
 def test_ranges_are_kept_while_an_agent_may_still_send_them_again(place: Place) -> None:
@@ -86,8 +114,9 @@ def test_ranges_are_kept_while_an_agent_may_still_send_them_again(place: Place) 
     _two_hours(place)
     store = place.store
     assert store is not None
-    maintain_until(store, START + 4 * DAY, lambda facts: facts["aged_files_total"] == 2)
-    assert place.open()[1] == {NODE: [(0, 1)]}
+    at = _row_of_another(store, 4 * DAY)
+    maintain_until(store, at, lambda facts: facts["aged_files_total"] == 2)
+    assert place.open()[1][NODE] == [(0, 1)]
 
 
 def test_a_store_whose_clock_is_set_back_closes_slices_and_makes_room_all_the_same(place: Place) -> None:
