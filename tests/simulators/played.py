@@ -29,7 +29,7 @@ class Played(Generic[Scenario]):
     def play(self, scenario: Scenario) -> None:
         """Answer by this scenario from the next call on. Replaced by rename, so no process reads half of it."""
         new = self._path.with_suffix(".new")
-        new.write_text(self._render(scenario))
+        new.write_text(self._render(scenario), errors="surrogateescape")
         now = time.time_ns()
         os.utime(new, ns=(now, now))  # the kernel's own stamps are too coarse to tell two quick changes apart
         new.rename(self._path)

@@ -13,7 +13,7 @@ import pynvml as nvml
 
 from fallow_agent.happening import Happening
 from fallow_agent.readers.nvlink import domains
-from fallow_agent.readers.nvml_board import NvmlBoard
+from fallow_agent.readers.nvml_board import NvmlBoard, names_of
 from fallow_agent.readers.nvml_calls import GIVEN
 from fallow_agent.readers.nvml_device import NvmlDevice
 from fallow_agent.readers.nvml_events import NvmlEvents
@@ -188,7 +188,7 @@ def _listed(functions: Sequence[PciFunction]) -> str:
 
 def _can_be_named(index: int) -> bool:
     try:
-        nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index))
+        names_of(nvml.nvmlDeviceGetHandleByIndex(index))
     except nvml.NVMLError:
         return False
     return True

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import pynvml as nvml
@@ -11,7 +12,7 @@ from fallow_agent.readers.attribution import Place
 from fallow_agent.readers.nvlink import Reach, address_of, reach_of
 from fallow_agent.readers.nvml_calls import CALLS, MEMORY, ProcessLists
 from fallow_agent.readers.nvml_device import NvmlDevice
-from fallow_agent.readers.nvml_fields import Call, Handle, fields_of
+from fallow_agent.readers.nvml_fields import Call, Handle, fields_of, text
 from fallow_agent.readers.nvml_gpm import GpmActivity
 from fallow_agent.readers.nvml_instances import Instance, Instances, instances_of
 from fallow_agent.readers.nvml_links import LinkErrors, LinkStates, links_of
@@ -61,8 +62,7 @@ class NvmlBoard:
     def __init__(self, index: int, driver_version: str) -> None:
         """Name the board and find out what it can say. Raises NVMLError when it cannot be named."""
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        uuid = nvml.nvmlDeviceGetUUID(handle)
-        model = nvml.nvmlDeviceGetName(handle)
+        uuid, model = names_of(handle)
         self._modes = _modes_of(handle)
         identity = DeviceIdentity(
             uuid=uuid,
@@ -71,7 +71,7 @@ class NvmlBoard:
             index=index,
             minor=_optional(nvml.nvmlDeviceGetMinorNumber, handle),
             pci_bus_id=_pci_bus_id(handle),
-            serial=_optional(nvml.nvmlDeviceGetSerial, handle) or "",
+            serial=_optional(partial(text, nvml.nvmlDeviceGetSerial), handle) or "",
             driver_version=driver_version,
             conditions=self._modes.conditions,
             mode=self._modes.current,
@@ -121,6 +121,11 @@ class NvmlBoard:
         calls = (MEMORY, Call(("processes",), ProcessLists().ask))
         gpm = GpmActivity(self.device.handle, instance.gpu_instance)
         return NvmlDevice(instance.handle, identity, calls, gpm)
+
+
+def names_of(handle: Handle) -> tuple[str, str]:
+    """Its uuid and its model. Raises NVMLError."""
+    return text(nvml.nvmlDeviceGetUUID, handle), text(nvml.nvmlDeviceGetName, handle)
 
 
 def _calls(handle: Handle) -> Iterator[Call]:

@@ -26,7 +26,7 @@ class NvmlDevice:
         activity = [] if gpm is None else [Call(("compute_active_ratio",), gpm.ask)]
         self._calls = list(_usable(handle, [*calls, *activity]))
         self.withdrawn = False
-        """Whether the driver took back a call that it answered at first."""
+        """Whether the driver took back a call that it answered at first, or never had what was assumed."""
         self.identity = replace(identity, unsupported=GIVEN.difference(*(call.metrics for call in self._calls)))
 
     def read(self, group: Group) -> Reading:
@@ -53,6 +53,7 @@ class NvmlDevice:
             else:
                 values |= told.values
                 processes = told.processes or processes
+                self.withdrawn = self.withdrawn or told.assumed_wrongly
         uuid = self.identity.uuid
         return Reading(uuid, values, processes=processes) if values else Reading(uuid, reason=failed)
 

@@ -17,6 +17,7 @@ from fallow_agent.readers.nvml_values import (
     choose,
     failure_of,
     fields_of_rows,
+    is_unsupported,
     settle,
 )
 from fallow_agent.readers.reader import Process
@@ -38,8 +39,11 @@ _VALUES = {
 
 
 class Told(NamedTuple):
+    """assumed_wrongly: the driver does not know what was asked for while it could not be known whether it does."""
+
     values: Mapping[str, float]
     processes: tuple[Process, ...] = ()
+    assumed_wrongly: bool = False
 
 
 class Call(NamedTuple):
@@ -50,16 +54,19 @@ class Call(NamedTuple):
 
 
 def fields_of(handle: Handle, rows: Iterable[Row]) -> Call:
-    """Of these rows the ones that the device's driver knows, in one call."""
+    """Of these rows the ones that the device's driver knows, in one call; while the device does not answer, all."""
     wanted = tuple(rows)
-    chosen = choose(wanted, probe(handle, fields_of_rows(wanted)))
-    fields = FieldValues(fields_of_rows(chosen))
+    probed = probe(handle, fields_of_rows(wanted))
+    chosen = choose(wanted, probed)
+    asked = fields_of_rows(chosen)
+    assumed = tuple(field for field in asked if probed[field].code != nvml.NVML_SUCCESS)
+    fields = FieldValues(asked)
 
     def ask(handle: Handle) -> Told:
         answers = fields.ask(handle)
         values = settle(chosen, answers)
         check_answers(answers, partial=bool(values))
-        return Told(values)
+        return Told(values, assumed_wrongly=any(is_unsupported(answers[field]) for field in assumed))
 
     return Call(tuple(row.metric for row in chosen), ask)
 
@@ -113,6 +120,15 @@ def function(name: str) -> Any:
         return getattr(nvml.nvmlLib, name)
     except AttributeError:
         raise nvml.NVMLError(nvml.NVML_ERROR_FUNCTION_NOT_FOUND) from None
+
+
+def text(ask: Callable[[Handle], str], handle: Handle) -> str:
+    """What a device calls itself. Raises NVMLError also for what is no text, as of a board whose memory of it is
+    damaged."""
+    try:
+        return ask(handle)
+    except UnicodeDecodeError:
+        raise nvml.NVMLError(nvml.NVML_ERROR_CORRUPTED_INFOROM) from None
 
 
 def check(code: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pynvml as nvml
 
 from fallow_agent.readers.nvml_fields import Handle, Told, check
-from fallow_agent.readers.nvml_values import known
+from fallow_agent.readers.nvml_values import UNSUPPORTED, known
 
 SHORTEST_S = 0.9
 """Between two samples: a second, less what a tick may come early. nvml.h asks for more than 0.1."""
@@ -43,6 +43,7 @@ class GpmActivity:
         self._samples: list[Sample] = []
         self._taken_at: float | None = None  # CLOCK_MONOTONIC, of the first of them; None: there is none
         self._last = Told({})
+        self._was_compared = False
 
     def ask(self, _handle: Handle) -> Told:
         """Nothing yet at the first time and after a gap. Never waits: two calls, one of them none to the device.
@@ -56,7 +57,7 @@ class GpmActivity:
         self.forget()
         self._take(self._samples[1])
         if before is not None and is_comparable(now - before):
-            self._last = self._compared()
+            self._last = self._told()
         self._samples.reverse()
         self._taken_at = now
         return self._last
@@ -83,6 +84,18 @@ class GpmActivity:
             nvml.nvmlGpmSampleGet(self._board, sample)
         else:
             nvml.nvmlGpmMigSampleGet(self._board, self._gpu_instance, sample)
+
+    def _told(self) -> Told:
+        """Nothing from a driver that takes samples and has never compared any: to take the call back would have the
+        reader open again, which is to find the same."""
+        try:
+            told = self._compared()
+        except nvml.NVMLError as error:
+            if self._was_compared or error.value not in UNSUPPORTED:
+                raise
+            return Told({})
+        self._was_compared = True
+        return told
 
     def _compared(self) -> Told:
         self._question.sample1, self._question.sample2 = self._samples

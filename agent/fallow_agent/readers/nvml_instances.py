@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pynvml as nvml
 
-from fallow_agent.readers.nvml_fields import Handle
+from fallow_agent.readers.nvml_fields import Handle, text
 
 _MIB, _GIB = 2**20, 2**30
 _EIGHTHS = 8  # into so many parts a board's memory is cut
@@ -74,13 +74,13 @@ def profile_of(gpu_slices: int, compute_slices: int, memory_bytes: int, board_by
 
 def _named(board: Handle, handle: Handle) -> Instance:
     """Raises NVMLError, also for one without a profile: it would be counted among whole boards."""
-    profile = profile_in(nvml.nvmlDeviceGetName(handle)) or _by_attributes(board, handle)
+    profile = profile_in(text(nvml.nvmlDeviceGetName, handle)) or _by_attributes(board, handle)
     if not profile:
         raise nvml.NVMLError(nvml.NVML_ERROR_UNKNOWN)
     return Instance(
         handle=handle,
         address=ctypes.cast(handle, ctypes.c_void_p).value or 0,
-        uuid=nvml.nvmlDeviceGetUUID(handle),
+        uuid=text(nvml.nvmlDeviceGetUUID, handle),
         gpu_instance=nvml.nvmlDeviceGetGpuInstanceId(handle),
         compute_instance=nvml.nvmlDeviceGetComputeInstanceId(handle),
         profile=profile,

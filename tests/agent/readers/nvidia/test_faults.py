@@ -103,6 +103,42 @@ def test_a_device_that_is_lost_when_the_reader_opens_is_named_if_it_can_be(
     assert reader.open()[0].mode == "mig=0 ecc=1"
 
 
+def test_what_was_assumed_of_a_device_that_was_lost_is_found_out_once_it_is_back(
+    reader: RemoteReader, nvml: Simulator
+) -> None:
+    older = {"field.186": None, "field.308": None}  # no power of the instant, no temperature as a field
+    nvml.play(Scenario((replace(h100(0), raw=older, faults={"nvmlDeviceGetFieldValues": LOST}),)))
+    reader.open()
+    nvml.change(0, faults={})
+    reader.read(Group.FAST)
+    assert reader.changed()
+    reader.open()
+    assert {"power_watts", "temperature_celsius"} <= reader.read(Group.FAST)[0].values.keys()
+    for group in Group:
+        reader.read(group)
+    assert not reader.changed()
+
+
+@pytest.mark.parametrize("function", ["nvmlDeviceGetUUID", "nvmlDeviceGetName"])
+def test_a_device_that_can_be_named_by_half_does_not_have_the_others_opened_again_and_again(
+    reader: RemoteReader, nvml: Simulator, function: str
+) -> None:
+    nvml.play(Scenario((replace(h100(0), faults={function: UNKNOWN}), h100(1))))
+    assert [device.uuid for device in reader.open()] == [h100(1).uuid]
+    assert not reader.changed()
+
+
+@pytest.mark.parametrize(("garbled", "left"), [("serial", 2), ("name", 1), ("uuid", 1)])
+def test_a_device_whose_names_are_garbled_hides_no_other(
+    reader: RemoteReader, nvml: Simulator, garbled: str, left: int
+) -> None:
+    nvml.play(Scenario((replace(h100(0), raw={garbled: "\udcff\udcfe"}), h100(1))))
+    devices = reader.open()
+    assert len(devices) == left
+    assert devices[-1].uuid == h100(1).uuid
+    assert not reader.changed()
+
+
 def test_a_device_that_cannot_be_named_is_left_out_until_it_can_be(reader: RemoteReader, nvml: Simulator) -> None:
     nvml.play(Scenario((replace(h100(0), faults={"*": LOST}), h100(1))))
     assert [(device.uuid, device.index) for device in reader.open()] == [(h100(1).uuid, 1)]

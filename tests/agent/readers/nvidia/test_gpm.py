@@ -18,7 +18,7 @@ from tests.simulators.nvml.simulator import Simulator
 pytestmark = pytest.mark.server("cc")
 
 ALLOC, FREE, COMPARE, SAMPLE = "nvmlGpmSampleAlloc", "nvmlGpmSampleFree", "nvmlGpmMetricsGet", "nvmlGpmSampleGet"
-LOST, UNKNOWN = 15, 999
+NOT_SUPPORTED, LOST, UNKNOWN = 3, 15, 999
 
 
 def until_compared(reader: RemoteReader, nvml: Simulator, times: int) -> Sequence[Reading]:
@@ -97,6 +97,15 @@ def test_after_a_device_was_lost_nothing_is_compared_with_what_was_before(
     nvml.change(0, faults={})
     assert activity(reader.read(Group.FAST)) == [None]
     assert activity(until_compared(reader, nvml, times=1)) == [0.4]
+
+
+def test_a_driver_that_samples_and_cannot_compare_is_not_opened_again_and_again(
+    reader: RemoteReader, nvml: Simulator
+) -> None:
+    nvml.play(Scenario((replace(h100(0), raw={"sm_active": f"error {NOT_SUPPORTED}"}),)))
+    reader.open()
+    assert activity(until_compared(reader, nvml, times=2)) == [None]
+    assert not reader.changed()
 
 
 def test_samples_are_freed_when_the_reader_closes_or_opens_again(reader: RemoteReader, nvml: Simulator) -> None:
