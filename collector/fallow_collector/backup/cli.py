@@ -33,7 +33,9 @@ def main(words: Sequence[str]) -> int:
             _say(_left_out(options.config or DEFAULT_PATH, settings))
         else:
             manifest = restore(options.file, state)
-            _say(f"{state}: {_told(manifest)}, of {manifest.made}; start the collector")
+            _say(f"{state}: {_told(manifest)}, of {manifest.made}")
+            _say("nodes that were revoked since then are let in again: revoke them anew with `certs revoke`; then "
+                 "start the collector")
     except SettingsError as error:
         return _fail(str(error), USAGE)
     except (BackupError, StateError, OSError) as error:
@@ -51,8 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     taken.add_argument("file", type=Path, metavar="FILE", help="a new tar file")
     taken.add_argument("--without-series", action="store_true", help="leave the embedded store's time series out")
     put_back = words.add_parser("restore", description=(
-        "Puts a backup into an empty [state] dir. What was acknowledged after the backup is not in it, leases as they "
-        "were then run on from the start; fencing tokens rise all the same, for they are never below the clock."
+        "Puts a backup into an empty [state] dir. What was acknowledged after the backup is not in it, nor who was "
+        "revoked after it; leases as they were then run on from the start; fencing tokens rise all the same, for they "
+        "are never below the clock."
     ))
     put_back.add_argument("file", type=Path, metavar="FILE", help="what fallow-collector backup wrote")
     for each in (taken, put_back):

@@ -34,8 +34,12 @@ def _restore(path: Path, state: Path) -> Manifest:
     prepared.mkdir(mode=0o700)
     try:
         manifest = archive.extract(path, prepared)
-    except BaseException:
+        for folder in (prepared, *(each for each in prepared.rglob("*") if each.is_dir())):
+            sync_folder(folder)
+    except BaseException as error:
         shutil.rmtree(prepared)
+        if isinstance(error, OSError) and error.filename is None:  # of a write, which does not say where
+            raise BackupError(f"{state} cannot take the backup: {error.strerror}; make room there") from error
         raise
     _give_to_owner(prepared, state)
     for each in sorted(prepared.iterdir()):
