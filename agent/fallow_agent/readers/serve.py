@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -11,8 +12,11 @@ from fallow_agent.happening import Happening
 from fallow_agent.readers import messages as m
 from fallow_agent.readers.reader import Listens, Reader, ReaderAbsent, ReaderError
 from fallow_agent.readers.registry import build
+from fallow_agent.readers.told_apart import told_apart
 from fallow_proto.metrics import Group
 from fallow_proto.v1.telemetry_pb2 import Reason
+
+_LOG = logging.getLogger(__name__)
 
 
 def serve(channel: socket.socket, birth: m.Birth) -> None:
@@ -60,10 +64,12 @@ def _hold(lock: int) -> bool:
 
 
 def _converse(channel: socket.socket, reader: Reader) -> m.FromChild:
-    devices = reader.open()
+    devices, problems = told_apart(reader.open())
+    for problem in problems:
+        _LOG.warning("%s: %s", reader.name, problem)
     left: list[str] = []
     try:
-        channel.send(m.encode(m.Opened(tuple(devices), {group: tuple(reader.columns(group)) for group in Group})))
+        channel.send(m.encode(m.Opened(devices, {group: tuple(reader.columns(group)) for group in Group})))
         if isinstance(reader, Listens):
             reader.listen(lambda happened: _pass_on(channel, happened), lambda why: _leave(channel, why, left))
         while packet := channel.recv(m.MAX_BYTES):

@@ -31,6 +31,13 @@ class Good:
         (FOLDER / "closed").touch()
 
 
+class Twins(Good):
+    """As clones of one virtual machine's image are."""
+
+    def open(self) -> Sequence[DeviceIdentity]:
+        return [DeviceIdentity(uuid=uuid, vendor="acme", model="One", index=0) for uuid in ("one", "two", "one", "")]
+
+
 class Missing(Good):
     def open(self) -> Sequence[DeviceIdentity]:
         raise ReaderAbsent("no library of this vendor")

@@ -102,6 +102,12 @@ def test_a_reader_names_its_devices_and_answers(bench: Bench) -> None:
     assert child.status.state is State.OK
 
 
+def test_devices_that_cannot_be_told_apart_are_left_out_and_the_others_are_read(bench: Bench) -> None:
+    bench.until_state(bench.start("Twins"), State.OK)
+    opened, = (answer for answer in bench.answers if isinstance(answer, m.Opened))
+    assert [device.uuid for device in opened.devices] == ["two"]
+
+
 def test_a_stopped_reader_closes_its_devices_and_ends(bench: Bench) -> None:
     child = bench.start("Good")
     bench.ask(child)
