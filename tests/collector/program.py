@@ -77,15 +77,17 @@ def running(program: Program) -> Iterator[Program]:
 
 
 class Agent:
-    """Speaks as an agent, one message at a time."""
+    """Speaks as an agent, one message at a time, for life_s at most."""
 
-    def __init__(self, address: str, credentials: grpc.ChannelCredentials | None = None) -> None:
+    def __init__(
+        self, address: str, credentials: grpc.ChannelCredentials | None = None, life_s: float = PATIENCE_S
+    ) -> None:
         if credentials is None:
             self._channel = grpc.insecure_channel(address)
         else:
             self._channel = grpc.secure_channel(address, credentials, [("grpc.ssl_target_name_override", "collector")])
         self._outgoing: SimpleQueue[pb.FromAgent | None] = SimpleQueue()
-        self._call = stubs.TelemetryStub(self._channel).Stream(iter(self._outgoing.get, None), timeout=PATIENCE_S)
+        self._call = stubs.TelemetryStub(self._channel).Stream(iter(self._outgoing.get, None), timeout=life_s)
 
     def say(self, *messages: pb.FromAgent) -> None:
         for message in messages:

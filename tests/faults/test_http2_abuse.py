@@ -18,6 +18,9 @@ HEADERS, RST_STREAM, SETTINGS, PING = 1, 3, 4, 6
 SILENCE_S = 25.0
 """A handshake has 10 s; the rest is for a machine that does much beside."""
 
+LIFE_S = cycles(60, 1_800)
+"""A round takes about a second."""
+
 END_HEADERS, CANCEL = 4, b"\x00\x00\x00\x08"
 
 
@@ -66,7 +69,7 @@ class Honest:
     """An agent that waits for each of its reports to be stored."""
 
     def __init__(self, program: Program) -> None:
-        self.agent = Agent(program.grpc)
+        self.agent = Agent(program.grpc, life_s=LIFE_S)
         self.number = 0
         self.agent.say(hello("honest"), layout("honest"))
         self.agent.hear("welcome")
