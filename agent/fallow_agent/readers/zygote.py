@@ -7,6 +7,7 @@ a reader does not have; within 60 MB that is too much.
 
 import contextlib
 import gc
+import logging
 import os
 import select
 import signal
@@ -17,6 +18,7 @@ from importlib import import_module
 from fallow_agent.readers import family
 from fallow_agent.readers import messages as m
 from fallow_agent.readers.serve import serve
+from fallow_proto.unread import UnreadHandler
 
 
 def main() -> None:
@@ -27,6 +29,7 @@ def main() -> None:
     """
     control = socket.socket(fileno=int(sys.argv[1]))
     agent = os.getppid()
+    logging.getLogger().addHandler(UnreadHandler())  # Python's own would have a reader wait for whoever reads the log
     os.environ.pop("PYTHONPATH", None)  # it was for us; a vendor's tool may be Python, with modules of its own
     # Stopping is the agent's to order: a signal to the whole service must not cut a read off in the middle.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -1,6 +1,7 @@
 """Readers that go wrong in every way that a vendor's library does; their processes import them from here."""
 
 import ctypes
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -29,6 +30,12 @@ class Good:
 
     def close(self) -> None:
         (FOLDER / "closed").touch()
+
+
+class Complaining(Good):
+    def read(self, group: Group) -> Sequence[Reading]:
+        logging.getLogger(__name__).warning("a device is not what it was")
+        return super().read(group)
 
 
 class Twins(Good):

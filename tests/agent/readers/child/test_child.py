@@ -1,5 +1,6 @@
 """Readers' processes, real ones: what the agent sees of a reader that hangs, crashes, raises or comes back."""
 
+import fcntl
 import os
 import resource
 import select
@@ -230,6 +231,23 @@ def test_what_a_library_prints_goes_nowhere_and_holds_nothing_up(
         bench.ask(child)
         bench.until(child, lambda wanted=number + 1: len(bench.reads()) == wanted)  # type: ignore[misc]
     assert "hello" not in capfd.readouterr().out
+
+
+def test_a_log_that_nobody_reads_holds_no_reader_up(bench: Bench) -> None:
+    unread, full = os.pipe()
+    stderr = os.dup(2)
+    assert os.write(full, bytes(size := fcntl.fcntl(full, fcntl.F_SETPIPE_SZ, os.sysconf("SC_PAGE_SIZE")))) == size
+    os.dup2(full, 2)
+    try:
+        child = bench.start("Complaining")
+        bench.until(child, lambda: child.free)
+    finally:
+        os.dup2(stderr, 2)
+        for descriptor in (stderr, full):
+            os.close(descriptor)
+    child.ask(FAST, time.monotonic())
+    bench.until(child, lambda: bool(bench.reads()))
+    os.close(unread)
 
 
 def test_changed_devices_are_named_by_a_fresh_process(bench: Bench) -> None:
