@@ -20,8 +20,9 @@ WITNESS_INTERVALS = 2.5
 CLOCK_DRIFT = 5e-4
 """How fast a node's clock may drift from ours before its reports look delayed; crystals stay below 2e-4."""
 
-INHERITED = ("utilization_ratio", "compute_active_ratio")
-"""What a partition without numbers of its own shows: its parent's, since it is quiet when its parent is."""
+INHERITED = ("utilization_ratio", "compute_active_ratio", "recovery_action")
+"""What a partition without numbers of its own shows: its parent's, since it is quiet when its parent is, and what its
+driver asks for is asked of the whole board."""
 
 
 class Observer(Registrar, Protocol):
@@ -113,6 +114,9 @@ class Fleet(Roster):
         reasons = np.zeros(self.count, dtype=np.uint8)
         for chunk, mine in fast:
             np.maximum.at(reasons, chunk.rows[mine], chunk.reasons[mine])
+        # Nor is a partition better than its board.
+        parts = rows[self.parent[rows] != NOBODY]
+        reasons[parts] = np.maximum(reasons[parts], reasons[self.parent[parts]])
         gap_ms = time_ms - self.last_ms[rows]
         contiguous = follows[joined["report"]] & (gap_ms <= WITNESS_INTERVALS * 1000 * interval_s)
         self.last_ms[rows] = time_ms
@@ -135,7 +139,7 @@ class Fleet(Roster):
         """Values that still count, a partition's missing activity being its parent's."""
         values = self._counting(rows, time_ms)
         parents = self.parent[rows]
-        partitions = np.flatnonzero(parents != NOBODY)
+        partitions = np.flatnonzero((parents != NOBODY) & self.present[parents])
         if len(partitions):
             of_parent = self._counting(parents[partitions], time_ms[partitions])
             for column in self._inherits:

@@ -149,7 +149,7 @@ class Roster:
         node = self.nodes[self.node_number(hello.node)]
         if hello.epoch != node.epoch:
             node.epoch, node.judged_seq, node.judged_ms, node.offset = hello.epoch, 0, 0, None
-            self.good_until_ms[node.rows] = -1  # another epoch's clock
+            self.values[node.rows], self.last_ms[node.rows] = np.nan, -1  # another epoch's clock
         self.who_revision += node.rack != hello.rack
         node.site, node.rack, node.agent_version = hello.site, hello.rack, hello.agent_version
         node.interval_s = hello.interval_s
@@ -288,16 +288,16 @@ class Roster:
         if row is None:
             row = self._add(identity)
         before = self.identities[row]
-        moved = self.owner[row] != node.number
+        moved = self.owner[row] not in (NOBODY, node.number)
         if before.judged_under != identity.judged_under or moved:
-            if before.model:
-                self._registrar.forget(row)
+            self._registrar.forget(row)
             self.values[row] = np.nan
             self.seen_at[row] = -np.inf
         altered = before != identity or moved or not self.present[row]
         self.who_revision += before != identity or moved
         if not self.present[row]:
-            self.last_ms[row] = -1  # it was away: its next reading follows on none
+            # It was away: its next reading follows on none, and its node's clock may be another one since.
+            self.values[row], self.last_ms[row] = np.nan, -1
         self.identities[row] = identity
         self.owner[row] = node.number
         self.present[row] = True

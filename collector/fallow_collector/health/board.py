@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fallow_collector.dated import dated, is_datable, off_by_ms
 from fallow_collector.fleet.fleet import Fleet
+from fallow_collector.fleet.roster import NOBODY
 from fallow_collector.health.boots import Boots
 from fallow_collector.health.breaker import doubted
 from fallow_collector.health.conditions import SEVERITIES, Conditions, Facts, Held, Holding
@@ -58,6 +59,8 @@ UNDATED_S = 60.0
 
 SET_S = 2.0
 """More than that between two looks is no drift: the wall clock was set, or the machine was suspended."""
+
+_BADNESS = np.array([(Verdict.NONE, Verdict.HELD, Verdict.DEGRADED, Verdict.FAILED).index(one) for one in Verdict])
 
 Note = Callable[[EventKind, str, str, str, str], None]
 """(kind, node, uuid or empty, message, who said so)."""
@@ -131,7 +134,16 @@ class Board:
                         failed_ms[row] = min(int(failed_ms[row]), one.since_ms)
         verdict = worst  # Severity and Verdict begin alike
         self._break(verdict, failed_ms, reasons)
-        self._fleet.verdict[:count] = verdict
+        self._fleet.verdict[:count] = self._with_partitions(verdict)
+
+    def _with_partitions(self, verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """No partition is better than its board, of which nearly everything is told. After the breaker, to which a
+        broken board is one device."""
+        parents = self._fleet.parent[: len(verdict)]
+        parts = np.flatnonzero(parents != NOBODY)
+        own, of_parents = verdict[parts], verdict[parents[parts]]
+        verdict[parts] = np.where(_BADNESS[of_parents] > _BADNESS[own], of_parents, own)
+        return verdict
 
     def _follow(self, now: float, wall: float) -> None:
         """How long something is so is measured on the monotonic clock, whatever is done to the wall clock that dates

@@ -72,8 +72,8 @@ class Engine:
         self._conditions[row] = np.bitwise_or.reduce(
             [NONE, *(REASON.get(name, REASON["compute_prohibited"]) for name in conditions)]
         )
-        if not NEVER_READ.isdisjoint(conditions):
-            self._judge_unread(row)
+        if conditions:
+            self._judge_unusable(row, never_read=not NEVER_READ.isdisjoint(conditions))
         self._host[row] = host
         self._number[row] = self._model_number.get(model, 0)
         # A partition draws and holds a part of what the catalogue says of the whole.
@@ -82,11 +82,13 @@ class Engine:
         self._idle_power[row] = nan if chip is None or "idle_power_max_ratio" in own else chip.idle_power_max_watts
         self._base_memory[row] = nan if chip is None or "base_memory_max_ratio" in own else chip.base_memory_max_bytes
 
-    def _judge_unread(self, row: int) -> None:
-        """No reading will come: what the device's conditions say is all there is to say."""
-        self.state["health"][row] = phase.HEALTHS.index(Health.UNKNOWN)
+    def _judge_unusable(self, row: int, never_read: bool) -> None:
+        """At once, and not when the next reading comes; where none will, its conditions are all there is to say."""
+        if never_read:
+            self.state["health"][row] = phase.HEALTHS.index(Health.UNKNOWN)
+            self.state["reasons"][row] = NONE
         self.state["occupancy"][row] = phase.UNKNOWN
-        self.state["reasons"][row] = self._conditions[row]
+        self.state["reasons"][row] |= self._conditions[row]
         self.restart(np.array([row]))
 
     def forget(self, row: int) -> None:

@@ -162,7 +162,8 @@ def _holding(settings: Thresholds, state: NDArray[np.void], reading: Reading, st
     processes = reading["processes"] - np.nan_to_num(reading["processes_exempt"], nan=0.0)
     listed = ~reading.lacks("processes")
     present = processes > 0
-    nobody = np.where(listed, processes <= 0, still)  # without a list, stillness is the best sign that nobody holds it
+    # Without a list, stillness is the best sign that nobody holds it; a process that is told all the same counts.
+    nobody = np.where(listed, processes <= 0, still & ~present)
     most = np.where(
         np.isnan(reading.base_memory_max_bytes), settings.base_memory_max_ratio * limit, reading.base_memory_max_bytes
     )
@@ -172,7 +173,7 @@ def _holding(settings: Thresholds, state: NDArray[np.void], reading: Reading, st
     state["base_source"][learn & (state["base_source"] == 0)] = 1
     known_base = np.isfinite(state["base_bytes"])
     more = memory > state["base_bytes"] + settings.memory_tolerance_bytes
-    clean = known_base & ~more & np.isfinite(memory) & np.where(listed, processes <= 0, True)
+    clean = known_base & ~more & np.isfinite(memory) & np.where(listed, processes <= 0, ~present)
     refused_base = nobody & ~known_base & np.isfinite(memory)
     refused_floor = clean & (state["floor_source"] == FloorSource.REFUSED)
     return _Holding(

@@ -79,12 +79,14 @@ def of_import(taken: dispatch.LedgerImport, wall: float, read_at: float) -> dict
 
 
 def of_node(node: str, ledger: pb.Ledger, before: Claim | None, wall: float, read_at: float) -> Claim:
-    """What the scheduler's own daemon on the node says; one that could not be read keeps what it owned `before`."""
+    """What the scheduler's own daemon on the node says; one that could not be read keeps what it owned `before`, and of
+    one that was never read nobody knows what is not its own."""
     if not ledger.problem:
         held = tuple(Held(allocation.holder, uuid=allocation.device) for allocation in ledger.allocations)
         return Claim(node, wall, read_at, uuids=frozenset(ledger.owned), held=held)
-    uuids = frozenset(ledger.owned) or (before.uuids if before is not None else None)
-    return Claim(node, wall, read_at, uuids=uuids or frozenset(), problem=ledger.problem)
+    if ledger.owned or before is None:
+        return Claim(node, wall, read_at, uuids=frozenset(ledger.owned) or None, problem=ledger.problem)
+    return Claim(node, wall, read_at, before.minors, before.uuids, problem=ledger.problem)
 
 
 def row_of(ledger: str, claim: Claim) -> OwnedRow:

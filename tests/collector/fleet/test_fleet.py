@@ -91,6 +91,51 @@ def test_a_device_that_its_node_no_longer_names_is_absent_and_comes_back_unverif
     assert (watched.phase(0), watched.phase(1)) == ("idle", "verifying")
 
 
+def test_another_run_of_the_agent_follows_on_nothing_however_soon_it_reads_the_device() -> None:
+    watched = Watched()
+    watched.stays(62, IDLE)
+    watched.restart_agent()
+    watched.now += 0.5
+    watched.seq = 1
+    first = pb.Report(seq=1, time_ms=round((watched.skew + watched.now) * 1000))  # its reader is not up yet
+    watched.fleet.apply([decode(watched.binding, watched.epoch, first, watched.now)])
+    watched.stays(1, IDLE)
+    assert watched.phase() == "verifying"
+
+
+def test_a_device_whose_model_is_told_later_is_judged_from_nothing() -> None:
+    watched = Watched(device("g0", model=""))
+    watched.stays(62, IDLE)
+    assert watched.phase() == "idle"
+    watched.devices = (device("g0"),)
+    watched.hello()
+    watched.stays(1, IDLE)
+    assert watched.phase() == "verifying"
+
+
+def test_what_was_read_before_a_device_went_away_counts_no_more_whatever_its_node_s_clock_says() -> None:
+    watched = Watched(device("g0"), device("g1"))
+    watched.skew += 3600
+    watched.stays(62, IDLE, IDLE)
+    watched.devices = (device("g1"),)
+    watched.hello()
+    watched.skew -= 3600
+    watched.restart_agent()
+    watched.stays(1, IDLE)
+    watched.devices = (device("g0"), device("g1"))
+    watched.hello()
+    names = sorted(IDLE.keys() - {"memory_usage_bytes"})
+    blind = bind(watched.fleet, 0, layout_of([block(devices=["g0", "g1"], gauges=names)]))
+    for _ in range(62):
+        watched.now += 1
+        watched.seq += 1
+        watched.fleet.apply([decode(blind, watched.epoch, pb.Report(
+            seq=watched.seq, previous=watched.seq - 1, time_ms=round((watched.skew + watched.now) * 1000),
+            readings=[pb.Readings(block=0, gauges=[IDLE[name] for name in names] * 2)],
+        ), watched.now)])
+    assert (watched.phase(), watched.reasons()) == ("unknown", ["witness_missing"])
+
+
 def test_a_slow_column_is_neither_nan_every_second_nor_old_news_posing_as_fresh() -> None:
     watched = Watched()
     slow = bind(watched.fleet, 0, layout_of([block(group="medium", interval_s=10.0, gauges=["power_limit_watts"])]))

@@ -35,6 +35,17 @@ def test_a_fault_of_the_hardware_takes_the_device_out_at_once_and_no_other(clini
     assert (one.severity, one.action, one.device, one.node) == (Severity.FAILED, Action.RESET_DEVICE, "g0", "n1")
 
 
+def test_a_fault_of_a_board_takes_its_partitions_out_with_it(clinic: Clinic) -> None:
+    clinic.node.devices = (device("g0", index=0), device("g1", parent="g0", partition_profile="1g.10gb"))
+    clinic.node.hello()
+    clinic.stays(130)
+    assert clinic.node.phase(1) == "idle"
+    clinic.tell(event(94, clinic.ms()))
+    assert (clinic.node.phase(1), clinic.health(1)) == ("idle", "degraded")
+    clinic.tell(event(95, clinic.ms(), "uncontained"))
+    assert (clinic.node.phase(1), clinic.node.reasons(1)) == ("faulty", ["incident_failed"])
+
+
 def test_what_a_node_tells_of_another_one_s_device_says_nothing_of_it(clinic: Clinic) -> None:
     clinic.stays(130)
     clinic.tell(event(95, clinic.ms(), "uncontained")._replace(node="n2"))

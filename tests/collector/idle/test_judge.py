@@ -313,6 +313,49 @@ def test_one_device_of_a_node_does_not_blank_the_others() -> None:
     assert (watched.phase(0), watched.phase(1)) == ("faulty", "idle")
 
 
+def test_a_process_that_is_told_counts_though_the_vendor_was_said_to_list_none() -> None:
+    watched = Watched(device("g0", unsupported=["processes"]))
+    watched.stays(62, {**IDLE, "processes": 1.0})
+    assert watched.phase() == "unmanaged"
+    assert "process_present" in watched.reasons()
+
+
+def test_a_device_that_its_node_says_is_unusable_is_so_before_its_next_reading() -> None:
+    watched = Watched()
+    watched.stays(62, IDLE)
+    watched.devices = (device("g0", conditions=["compute_prohibited"]),)
+    watched.hello()
+    assert (watched.phase(), watched.reasons()) == ("unknown", ["compute_prohibited"])
+
+
+@pytest.mark.parametrize(("whole", "reason", "phase"), [
+    ({**IDLE, "recovery_action": 1.0}, 0, "faulty"),
+    ({}, pb.REASON_LOST, "faulty"),
+    ({}, pb.REASON_RESET_REQUIRED, "faulty"),
+    ({}, pb.REASON_TIMEOUT, "unknown"),
+])
+def test_a_partition_is_no_better_than_its_board(whole: dict[str, float], reason: int, phase: str) -> None:
+    watched = Watched(device("g0"), device("m0", parent="g0"))
+    watched.stays(62, IDLE, IDLE)
+    assert watched.phase(1) == "idle"
+    watched.now += 1
+    watched.says(whole, IDLE, reasons=[reason, 0])
+    assert watched.phase(1) == phase
+
+
+def test_a_partition_whose_board_is_not_there_is_not_as_quiet_as_it_was() -> None:
+    part = device("m0", parent="g0")
+    own = {name: value for name, value in IDLE.items() if name != "utilization_ratio"}
+    watched = Watched(device("g0"), part)
+    watched.stays(62, IDLE, own)
+    assert watched.phase(1) == "idle"
+    watched.devices = (part,)
+    watched.hello()
+    watched.stays(1, own)
+    assert watched.phase(1) == "unknown"
+    assert "witness_missing" in watched.reasons(1)
+
+
 def test_a_partition_without_utilization_is_as_quiet_as_its_parent() -> None:
     part = device("m0", parent="g0", unsupported=["utilization_ratio"])
     watched = Watched(device("g0"), part)

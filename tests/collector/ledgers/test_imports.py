@@ -287,6 +287,16 @@ def test_a_daemon_that_cannot_be_read_leaves_what_it_owned_unknown() -> None:
     assert site.now_is()["a1"] == ("kubernetes", "free")
 
 
+def test_of_a_daemon_that_was_never_read_nobody_knows_what_is_not_its_own() -> None:
+    site = Site()
+    site.imports.take_node("a", kubelet(owned=[], problem="no socket"), site.now, 0.0)
+    unknown = ("kubernetes", "unknown")
+    assert site.now_is() == {"a0": unknown, "a1": unknown, "b0": FALLOW, "b1": FALLOW, "cpu": FALLOW}
+    site.imports.take_node("a", kubelet(owned=[]), site.now, 0.0)
+    site.imports.take_node("a", kubelet(owned=[], problem="no socket"), site.now, 0.0)
+    assert site.now_is()["a0"] == FALLOW
+
+
 def test_a_device_that_comes_back_is_as_fresh_as_the_last_import_though_nothing_in_it_was_new() -> None:
     site = Site()
     site.says(("a", 1))
