@@ -16,6 +16,7 @@ import pynvml as nvml
 from fallow_agent.happening import Happening
 from fallow_agent.readers.attribution import Place, device_of
 from fallow_agent.readers.nvml_unbinding import Unbinding
+from fallow_agent.readers.nvml_values import UNSUPPORTED
 from fallow_agent.readers.reader import DeviceIdentity
 from fallow_proto.states import EventKind
 
@@ -40,6 +41,7 @@ _FAULTS: Mapping[int, str] = {
     nvml.nvmlEventTypeGpuUnavailableError: "the device became unavailable",
     nvml.nvmlEventTypeGpuRecoveryAction: "the driver asks for another recovery action",
 }
+_FOR_GOOD = UNSUPPORTED | {nvml.NVML_ERROR_NO_PERMISSION}
 _WANTED = _XID | nvml.nvmlEventMigConfigChange | sum(_FAULTS)
 
 
@@ -94,8 +96,10 @@ class NvmlEvents:
                 self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
 
     def _register(self, event_set: Any) -> bool:
-        """Each device for what it supports; whether there is any. One that fails is for its readings to tell."""
+        """Each device for what it supports; whether there is any. One that fails is for its readings to tell; raises
+        NVMLError where nothing can be heard for that reason."""
         registered = False
+        failure: nvml.NVMLError | None = None
         for handle in self._handles.values():
             try:
                 supported = nvml.nvmlDeviceGetSupportedEventTypes(handle) & _WANTED
@@ -104,6 +108,9 @@ class NvmlEvents:
                     registered = True
             except nvml.NVMLError as error:
                 _LOG.info("nvidia: no events of a device: %s", error)
+                failure = failure if error.value in _FOR_GOOD else error
+        if failure is not None and not registered:
+            raise failure
         return registered
 
     def _listen(self, event_set: Any, unbinding: Unbinding) -> None:

@@ -170,6 +170,15 @@ def test_a_board_that_cannot_be_registered_keeps_no_other_from_being_heard(liste
     listener.until(lambda: bool(listener.told))
 
 
+def test_boards_none_of_which_can_be_registered_at_first_are_heard_once_one_can(listener: Listener) -> None:
+    listener.nvml.play(Scenario((replace(h100(0), faults={REGISTER: 15}),)))
+    listener.until(lambda: listener.nvml.calls().get("nvmlEventSetFree", 0) > 0)
+    listener.nvml.change(0, faults={})
+    listener.until_listening()
+    listener.nvml.happen(xid(0, 31))
+    listener.until(lambda: [each.code for each in listener.told] == [31])
+
+
 def test_a_set_that_breaks_is_made_anew(listener: Listener) -> None:
     listener.nvml.play(Scenario(BOARDS))
     listener.until_listening()
