@@ -273,6 +273,46 @@ def test_what_a_newer_agent_wrote_is_set_aside_whole_and_never_replaced(tmp_path
             assert kept.execute("SELECT a FROM other").fetchall() == [(number,)]
 
 
+@pytest.mark.parametrize("how", ["emptied", "removed", "replaced"])
+def test_a_folder_that_is_removed_while_it_is_in_use_is_put_back_with_all_that_was_in_it(
+    tmp_path: Path, how: str
+) -> None:
+    folder = tmp_path / "spool"
+    spool = spool_in(folder)
+    spool.commit(Commit([report(1), event(2)]), START_MS, 1.0)
+    shutil.rmtree(folder)
+    if how != "removed":
+        folder.mkdir()
+    if how == "replaced":
+        with contextlib.closing(sqlite3.connect(folder / FILE)) as other:
+            other.execute("CREATE TABLE other (a)")
+    spool.commit(Commit([report(3)]), START_MS, 2.0)
+    assert spool.problem == ""
+    assert held(spool) == [1, 2, 3]
+    with pytest.raises(SpoolBusy):
+        spool_in(folder)
+    spool.close()
+    after = spool_in(folder)
+    assert held(after) == [1, 2, 3]
+    assert after.counters().quarantined == (how == "replaced")
+    after.close()
+
+
+def test_two_agents_do_not_share_a_folder_that_was_removed_and_made_again(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    first = spool_in(folder)
+    first.commit(Commit([report(1)]), START_MS, 1.0)
+    shutil.rmtree(folder)
+    second = spool_in(folder)
+    first.commit(Commit([report(2)]), START_MS, 2.0)
+    assert "used by another agent" in first.problem
+    assert held(first) == [1, 2]
+    second.commit(Commit([report(1, "b")]), START_MS, 3.0)
+    assert held(second, "b") == [1]
+    first.close()
+    second.close()
+
+
 def test_damage_that_shows_later_costs_what_was_on_disk_and_no_more(tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
     for first in range(1, 401, 40):

@@ -6,15 +6,20 @@ which moves to disk as soon as that works again; a damaged file is set aside and
 
 import contextlib
 import fcntl
+import logging
 import os
 from itertools import count
 from pathlib import Path
 
 from fallow_agent.errors import SpoolBusy, SpoolDamaged, SpoolError, SpoolNewer
+from fallow_agent.logs import line
 from fallow_agent.spool.database import Database
 from fallow_agent.spool.item import Commit, Counters, Dropped, Item, Refused, merge
-from fallow_proto.durable import expect_own, reread
+from fallow_agent.spool.place import Identity, identity, is_in_place
+from fallow_proto.durable import expect_own, reread, sync_folder
 from fallow_proto.ranges import RangeSet
+
+log = logging.getLogger(__name__)
 
 FILE = "spool.sqlite"
 MEMORY_BYTES = 16 << 20
@@ -32,6 +37,7 @@ class Spool:
         self._max_age_ms = max_age_ms
         self._lock: int | None = None
         self._disk: Database | None = None
+        self._file: Identity | None = None  # which one it is on
         self._memory = self._new_memory()
         self._memory_counters = Counters()
         self._untrimmed: dict[str, RangeSet] = {}  # acknowledged, but the disk could not be told yet
@@ -68,7 +74,7 @@ class Spool:
             self._retry_disk(now)
         if self._disk is not None and now >= self._retry_at:
             try:
-                dropped = self._commit_to_disk(self._disk, commit, now_ms)
+                dropped = self._commit_to_disk(self._put_back(self._disk), commit, now_ms)
             except SpoolError as error:
                 self._fail(error, now)
             else:
@@ -93,6 +99,31 @@ class Spool:
         if self.problem:
             self._retry_at = now
             self.commit(Commit(), now_ms, now)
+
+    def _put_back(self, disk: Database) -> Database:
+        """The same again, if its file was removed or replaced while it was in use. Raises SpoolError."""
+        new, file = self._directory / f"{FILE}.new", self._directory / FILE
+        if is_in_place(file, self._file):
+            return disk
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._let_go_of_lock()
+            self._take_lock()
+            new.unlink(missing_ok=True)
+            disk.copy_to(new)
+            if file.exists():
+                self._quarantine(SpoolDamaged("was put there in the place of the one that is in use"))
+            with new.open("rb") as copied:
+                os.fsync(copied.fileno())
+            new.replace(file)
+            sync_folder(self._directory)
+            _close(disk)
+            self._disk = None
+            self._disk = self._new_disk()
+        except OSError as error:
+            raise SpoolError(f"{file} was removed while it was in use, and cannot be put back: {error}") from error
+        log.warning(line("spool was removed while it was in use; it was put back", file=file))
+        return self._disk
 
     def _commit_to_disk(self, disk: Database, commit: Commit, now_ms: int) -> Dropped:
         waiting = self._memory_items()
@@ -156,9 +187,7 @@ class Spool:
         for database in self._databases():
             _close(database)
         self._disk = None
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._let_go_of_lock()
 
     def _databases(self) -> list[Database]:
         return [self._memory] if self._disk is None else [self._disk, self._memory]
@@ -200,7 +229,9 @@ class Spool:
             return self._new_disk()
 
     def _new_disk(self) -> Database:
-        return Database(self._directory / FILE, self._max_bytes, self._max_age_ms)
+        disk = Database(self._directory / FILE, self._max_bytes, self._max_age_ms)
+        self._file = identity(self._directory / FILE)
+        return disk
 
     def _fail(self, error: Exception, now: float) -> None:
         """Go on in memory; a damaged file is set aside first, so that the next commit begins a new one."""
@@ -239,6 +270,11 @@ class Spool:
 
     def _aside(self, why: str, number: int) -> Path:
         return self._directory / f"{FILE}.{why}-{number}"
+
+    def _let_go_of_lock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _take_lock(self) -> None:
         """Raises SpoolBusy, OSError. The lock ends with the process, however it ends."""
