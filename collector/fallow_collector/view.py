@@ -135,7 +135,7 @@ class View:
         owner, count = self._fleet.owner, self._fleet.count
         host = self._fleet.host[:count]
         held = np.zeros(len(self._fleet.nodes) + 1, dtype=np.bool_)  # the last: nobody's
-        held[owner[:count][(owned != FREE) & ~host]] = True
+        held[owner[:count][(owned != FREE) & ~host & self._fleet.alive[:count]]] = True
         return host & held[owner[:count]]
 
     def _split(self) -> NDArray[np.bool_]:

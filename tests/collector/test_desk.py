@@ -269,6 +269,9 @@ async def test_a_host_is_not_given_to_another_one_than_its_accelerators(site: Si
     await site.desk.reserve(named("g0"), "")
     found = await refused(Fault.NOT_IDLE, site.desk.reserve(named("h0"), ""))
     assert "accelerator_leased" in str(found)
+    site.node.devices = tuple(one for one in site.node.devices if one.uuid != "g0")
+    site.node.hello()
+    await refused(Fault.NOT_IDLE, site.desk.reserve(named("h0"), ""))  # it has fallen off the bus, and is leased still
 
 
 @scenario

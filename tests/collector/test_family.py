@@ -8,7 +8,7 @@ import pytest
 from fallow_collector.idle import phase
 from fallow_collector.view import View
 from fallow_proto.states import Allocation
-from tests.collector.watching import IDLE, Watched, device
+from tests.collector.watching import HOST, IDLE, Watched, device
 
 WHOLE, PART, OTHER = range(3)
 LEASED = phase.ALLOCATIONS.index(Allocation.LEASED)
@@ -46,3 +46,16 @@ def test_a_device_whose_leased_partition_is_gone_is_still_its_holder_s(watched: 
     watched.fleet.allocation[PART] = LEASED
     watched.fleet.present[PART] = False
     assert phases(watched) == ["leased", "leased", "idle"]
+
+
+def test_a_host_is_free_of_a_device_that_was_given_up_whatever_its_scheduler_said_of_it_last() -> None:
+    watched = Watched(device("g0"), device("h0", device_class="general"))
+    watched.stays(62, IDLE, HOST)
+    watched.fleet.imported[0] = LEASED
+    assert phases(watched) == ["leased", "cordoned"]
+    watched.devices = (device("h0", device_class="general"),)
+    watched.hello()
+    watched.stays(1, HOST)
+    assert phases(watched)[1] == "cordoned"
+    watched.fleet.retire(0)
+    assert phases(watched)[1] == "idle"

@@ -88,6 +88,13 @@ class Board:
         self._lead = nan  # by how many seconds the wall clock was ahead of the monotonic one by then
         self._ward.take(state.events_since(now_ms - DAY_MS, KINDS, RESUMED))
         self._kept = Kept(self._resumed(state.load_conditions(), now_ms))
+        self._resume(np.zeros(fleet.count, dtype=np.uint64))
+
+    def _resume(self, reasons: NDArray[np.uint64]) -> None:
+        """What was failed is so again before it can be live: by the first tick it could be somebody's."""
+        self._ward.tick(self._now_ms)
+        self._conditions.step(self._facts(reasons, nan, nan), self._now_ms)
+        self._weigh(reasons)
 
     def take(self, rows: Iterable[EventRow]) -> None:
         """Events, as they come; they count from the next tick at the soonest."""
@@ -111,7 +118,7 @@ class Board:
         """Weigh everything anew. reasons: uint64[count], of the newest snapshot; now: monotonic; wall: unix seconds."""
         self._weighed = now
         self._follow(now, wall)
-        now_ms, count = self._now_ms, len(reasons)
+        now_ms = self._now_ms
         self._take_told(now, wall)
         facts = self._facts(reasons, now, wall)
         for row, asked_ms in self._recovery.step(facts.values["recovery_action"], facts.time_ms):
@@ -125,7 +132,12 @@ class Board:
             )])
         self._ward.tick(now_ms)
         self._conditions.step(facts, now_ms)
-        worst, failed_ms = self._conditions.weigh(now_ms, count)
+        self._weigh(reasons)
+
+    def _weigh(self, reasons: NDArray[np.uint64]) -> None:
+        """The verdicts, of all that is known by now."""
+        count = len(reasons)
+        worst, failed_ms = self._conditions.weigh(self._now_ms, count)
         for key, one in self._ward.open():
             if one.mode is Mode.ENFORCE and one.severity is not Severity.INFO:
                 for row in self._rows(key, one):

@@ -26,8 +26,8 @@ REASONS: tuple[Reason, ...] = (
     Reason("leased", "a lease, or a job of the scheduler that owns it, holds it", "the lease is released, or expires"),
     Reason("reserved", "it is reserved for a lease that is not committed", "the reservation is released, or expires"),
     Reason("releasing", "its lease has ended, and it has not been seen clean since", "its holder's work ends"),
-    Reason("ledger_stale", "the ledger of the scheduler that owns it is old or could not be read",
-           "the scheduler's allocations are imported again"),
+    Reason("ledger_stale", "the ledger of the scheduler that owns it is old, could not be read, or another one has it "
+           "too", "the scheduler's allocations are imported again"),
     # The device and its driver
     Reason("device_lost", "its driver says that it has fallen off the bus", "reset the device or restart the node"),
     Reason("reset_required", "its driver says that it must be reset", "reset the device"),

@@ -70,11 +70,12 @@ def _faulted(fault: Fault, fleet: Fleet, rows: NDArray[np.intp], found: Sequence
 
 def _shared(fleet: Fleet, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Hosts of which somebody holds an accelerator, as View has it, of these rows."""
-    shared = fleet.host[rows]
-    for i in np.flatnonzero(shared):
-        of_node = np.array(fleet.nodes[fleet.owner[rows[i]]].rows, dtype=np.intp)
-        shared[i] = bool(((fleet.owned(of_node) != FREE) & ~fleet.host[of_node]).any())
-    return shared
+    host = fleet.host[rows]
+    if not host.any():
+        return host
+    every = slice(fleet.count)
+    held = (fleet.owned() != FREE) & ~fleet.host[every] & fleet.alive[every]
+    return host & np.isin(fleet.owner[rows], fleet.owner[every][held])
 
 
 def _overlapping(fleet: Fleet, rows: NDArray[np.intp]) -> NDArray[np.bool_]:

@@ -1,7 +1,8 @@
 """What schedulers say they have allocated, over the fleet's rows. Pure: the times are arguments.
 
 A device that a scheduler owns is what its ledger says while that is fresh, and unknown when it is not; it is given
-back when the ledger does not name it any more. Where two ledgers claim one device, the older claim counts.
+back when the ledger does not name it any more. Where two ledgers claim one device, the older claim counts, and it is
+free only if it is so to both.
 """
 
 import logging
@@ -245,6 +246,8 @@ class Imports:
                 self._ledger[row], self._says[row] = self._number(name), matched.says[row]
                 self._read_at[row] = max(claim.read_at, self._whole_at.get(name, NEVER))
             for row in matched.says.keys() - mine:
+                if matched.says[row] != FREE and self._says[row] == FREE:
+                    self._says[row] = UNKNOWN  # they disagree: to both of them it is not free
                 uuid = self._fleet.identities[row].uuid
                 rivals.append((name, f"{node} {uuid} is of ledger {claimed[row]}, whose claim is older"))
             claimed.update(dict.fromkeys(mine, name))

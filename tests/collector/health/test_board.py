@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fallow_collector.health.board import Board
 from fallow_collector.health.power import Power
 from fallow_collector.health.rules import Breaker, Rules, ValueRule
+from fallow_collector.health.verdict import Verdict
 from fallow_collector.health.words import Action, Mode, Severity
 from fallow_proto.states import EventKind
 from fallow_proto.v1 import telemetry_pb2 as pb
@@ -187,6 +189,16 @@ def test_incidents_and_conditions_are_the_same_after_a_restart(clinic: Clinic) -
     clinic.restart()
     assert {one.incident_id: (one.since_ms, one.rule) for one in clinic.open()} == before
     assert clinic.health(0) == "failed"
+
+
+def test_what_was_failed_is_so_after_a_restart_before_anything_is_weighed_again(clinic: Clinic) -> None:
+    clinic.stays(130, {**FULL, "recovery_action": 1.0}, FULL)
+    clinic.tell(event(95, clinic.ms(), "uncontained", device="g1"))
+    clinic.board.keep().save(clinic.state)
+    clinic.node.fleet.verdict[:] = 0
+    Board(clinic.rules, clinic.node.fleet, clinic.state, lambda *note: None, round(clinic.wall * 1000))
+    assert [int(one) for one in clinic.node.fleet.verdict[:2]] == [Verdict.FAILED, Verdict.FAILED]
+    assert clinic.node.phase(1) == "faulty"
 
 
 def test_a_reboot_is_seen_by_its_boot_id_also_over_a_restart_and_cures(clinic: Clinic) -> None:

@@ -206,13 +206,16 @@ def test_of_two_ledgers_that_claim_a_device_the_older_claim_counts_and_the_other
     site.says(("a", 1), nodes=("a",))
     site.now += 1
     site.says(("a", 0), nodes=("a",), name="abacus")
-    assert site.now_is()["a0"] == FREE
+    assert site.now_is()["a0"] == UNKNOWN
     assert site.now_is()["a1"] == LEASED
     assert site.imports.state("slurm", site.now).unmatched == []
     told = site.imports.state("abacus", site.now)
     assert told.unmatched == [f"a {uuid} is of ledger slurm, whose claim is older" for uuid in ("a0", "a1")]
     assert (told.devices, told.allocated) == (0, 0)
     assert "two ledgers claim a device" in caplog.text
+    site.says(nodes=("a",), name="abacus")
+    assert site.now_is()["a0"] == FREE
+    site.says(("a", 0), nodes=("a",), name="abacus")
     site.imports.give_back("slurm")
     assert site.now_is()["a0"] == ("abacus", "leased")
 
@@ -231,7 +234,9 @@ def test_after_a_restart_owned_devices_are_unknown_until_their_scheduler_speaks_
     state = site.imports.state("slurm", site.now)
     assert (state.age_s, state.stale, state.devices, state.unmatched) == (None, True, 4, [])
     site.says(("a", 1), minors=[0, 1])
-    assert site.now_is() == {"a0": FREE, "a1": LEASED, "b0": FREE, "b1": FREE, "cpu": FALLOW}
+    assert site.now_is() == {"a0": UNKNOWN, "a1": LEASED, "b0": FREE, "b1": FREE, "cpu": FALLOW}
+    site.says(nodes=("a",), name="abacus")
+    assert site.now_is()["a0"] == FREE
 
 
 def test_ownership_is_kept_again_only_when_it_changes() -> None:
