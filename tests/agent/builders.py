@@ -28,10 +28,12 @@ def report(seq: int, epoch: str = "a", *, devices: int = 1, padding: int = 0, pr
     return Item(epoch, seq, message.time_ms, message.SerializeToString(), layout(devices))
 
 
-def event(seq: int, epoch: str = "a", *, name: str = "", count: int = 1) -> Item:
+def event(seq: int, epoch: str = "a", *, name: str = "", count: int = 1, message: str = "") -> Item:
     name = name or str(seq)
-    message = pb.Event(seq=seq, id=name, kind="reader_failed", count=count, first_ms=START_MS, last_ms=START_MS + seq)
-    return Item(epoch, seq, START_MS + seq * 1_000, message.SerializeToString(), event=name)
+    told = pb.Event(
+        seq=seq, id=name, kind="reader_failed", count=count, first_ms=START_MS, last_ms=START_MS + seq, message=message
+    )
+    return Item(epoch, seq, START_MS + seq * 1_000, told.SerializeToString(), event=name)
 
 
 def ranges(**epochs: list[tuple[int, int]]) -> dict[str, RangeSet]:

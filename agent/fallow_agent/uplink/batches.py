@@ -1,7 +1,7 @@
 """Items into messages: one message holds reports of one epoch and one layout, in one lane."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 
 from fallow_agent.spool.item import Item
 from fallow_proto.v1 import telemetry_pb2 as pb
@@ -43,11 +43,15 @@ def reports_of(batch: Sequence[Item], lane: pb.Lane.ValueType, spool_dropped: in
 
 
 def events_of(events: Sequence[Item]) -> Iterator[pb.FromAgent]:
-    """Messages of events, epoch by epoch."""
+    """Messages of events, epoch by epoch. None is larger than gRPC sends: what is too large once is so at each try."""
     for epoch, group in groupby(events, key=lambda event: event.epoch):
-        parsed = [pb.Event.FromString(event.body) for event in group]
-        for start in range(0, len(parsed), MAX_EVENTS):
-            yield pb.FromAgent(events=pb.Events(epoch=epoch, events=parsed[start : start + MAX_EVENTS]))
+        left = list(group)
+        while left:
+            sizes = accumulate(len(event.body) for event in left[:MAX_EVENTS])
+            many = max(1, sum(size <= MAX_BYTES for size in sizes))
+            parsed = [pb.Event.FromString(event.body) for event in left[:many]]
+            del left[:many]
+            yield pb.FromAgent(events=pb.Events(epoch=epoch, events=parsed))
 
 
 def _fit_together(first: Item, other: Item) -> bool:
