@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from fallow_agent.readers import messages as m
 from fallow_agent.readers.lifecycle import DEFAULT_LIMITS, Action, Fork, HangUp, Lifecycle, Limits, Phase, Send, Tell
 from fallow_agent.readers.registry import READERS
@@ -35,7 +37,7 @@ class Zygote:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             ours.setblocking(False)
-            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, m.MAX_BYTES)
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, m.MAX_BYTES // 2)  # the kernel takes it twice
             try:
                 socket.send_fds(self._line(), [m.encode(birth)], [theirs.fileno()])
             except OSError:
@@ -141,7 +143,7 @@ class ReaderChild:
             except ConnectionResetError:
                 continue  # it died with a question unread; its zygote's word on how comes after this
             if packet:
-                answers += self._perform(self._life.heard(m.decode_from_child(packet), now), now)
+                answers += self._hear(packet, now)
             else:
                 answers += self._perform(self._life.hung_up(now), now)
         return answers
@@ -180,11 +182,18 @@ class ReaderChild:
                     answers.append(answer)
         return answers
 
+    def _hear(self, packet: bytes, now: float) -> list[Answer]:
+        try:
+            message = m.decode_from_child(packet)
+        except msgspec.DecodeError as error:  # a vendor's library may write over the memory of its process
+            return self._perform(self._life.unheard(f"its process said what makes no sense: {error}", now), now)
+        return self._perform(self._life.heard(message, now), now)
+
     def _fork(self, now: float) -> list[Answer]:
         try:
             self._channel = self._zygote.fork(self._birth)
         except OSError as error:  # too many open files, or no memory: the next try may find some
-            return self._perform(self._life.unborn(f"its process cannot be started: {error.strerror}", now), now)
+            return self._perform(self._life.unheard(f"its process cannot be started: {error.strerror}", now), now)
         self._poll.register(self._channel, select.EPOLLIN)
         return []
 

@@ -143,8 +143,8 @@ class Lifecycle:
                 return self._fail(_died(code), pb.REASON_FAILED, now)
         return []
 
-    def unborn(self, why: str, now: float) -> list[Action]:
-        """The process that was to be started could not be."""
+    def unheard(self, why: str, now: float) -> list[Action]:
+        """There is no talking with the process: it could not be started, or what it says makes no sense."""
         told = self._fail(why, pb.REASON_FAILED, now)
         return [*told, *self.hung_up(now)]
 

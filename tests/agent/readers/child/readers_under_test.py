@@ -1,13 +1,15 @@
 """Readers that go wrong in every way that a vendor's library does; their processes import them from here."""
 
+import contextlib
 import ctypes
 import logging
 import os
+import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fallow_agent.readers.reader import DeviceIdentity, ReaderAbsent, ReaderError, Reading
+from fallow_agent.readers.reader import DeviceIdentity, Process, ReaderAbsent, ReaderError, Reading
 from fallow_proto.metrics import Group
 
 FOLDER = Path(os.environ.get("FALLOW_TEST_FOLDER", "."))
@@ -36,6 +38,22 @@ class Complaining(Good):
     def read(self, group: Group) -> Sequence[Reading]:
         logging.getLogger(__name__).warning("a device is not what it was")
         return super().read(group)
+
+
+class Babbling(Good):
+    """Its first process writes over what the second one has whole."""
+
+    def read(self, group: Group) -> Sequence[Reading]:
+        if not (FOLDER / "closed").exists():
+            for descriptor in Path("/proc/self/fd").iterdir():
+                with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(descriptor.name))) as channel:
+                    channel.send(b"\xc1")
+        return super().read(group)
+
+
+class Verbose(Good):
+    def read(self, group: Group) -> Sequence[Reading]:
+        return [Reading("dev-0", processes=[Process(1 << 30, 1e9)] * 20_000)]
 
 
 class Twins(Good):

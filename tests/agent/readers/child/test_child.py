@@ -205,6 +205,21 @@ def test_a_driver_that_fails_as_a_whole_gets_a_new_process_with_a_new_library(be
     assert bench.holder() != pid
 
 
+def test_an_answer_that_is_too_long_is_a_failure_and_not_waited_for_for_ever(bench: Bench) -> None:
+    child = bench.start("Verbose", Limits(answer=PATIENCE))
+    bench.ask(child)
+    assert "too long" in bench.until_state(child, State.FAILED).message
+
+
+def test_a_reader_whose_words_make_no_sense_is_replaced(bench: Bench) -> None:
+    child = bench.start("Babbling")
+    bench.ask(child)
+    assert "makes no sense" in bench.until_state(child, State.FAILED).message
+    bench.until_state(child, State.OK)
+    bench.ask(child)
+    bench.until(child, lambda: bool(bench.reads()))
+
+
 def test_a_readers_mistake_is_a_failure_with_its_words(bench: Bench) -> None:
     child = bench.start("Mistaken")
     bench.ask(child)

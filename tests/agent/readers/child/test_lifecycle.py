@@ -194,7 +194,7 @@ def test_a_process_that_does_not_end_after_its_last_words_is_stuck_until_it_does
 
 def test_a_process_that_cannot_be_started_is_a_failure_and_tried_again() -> None:
     life = opening()
-    (status,) = told(life.unborn("its process cannot be started: Too many open files", 0.0))
+    (status,) = told(life.unheard("its process cannot be started: Too many open files", 0.0))
     assert isinstance(status, Status)
     assert (status.state, status.message) == (State.FAILED, "its process cannot be started: Too many open files")
     assert life.tick(1.0) == [Fork()]
