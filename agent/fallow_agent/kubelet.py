@@ -27,7 +27,11 @@ class Kubelet:
 
     def __init__(self, socket: str) -> None:
         self._socket = socket
-        options = [("grpc.max_receive_message_length", MAX_BYTES), ("grpc.enable_http_proxy", 0)]
+        options = [
+            ("grpc.max_receive_message_length", MAX_BYTES), ("grpc.enable_http_proxy", 0),
+            # Each question looks for it: gRPC's own pause between two looks grows to 120 s.
+            ("grpc.max_reconnect_backoff_ms", 500),
+        ]
         self._channel = aio.insecure_channel(f"unix:{socket}", options=options)
         self._stub = PodResourcesListerStub(self._channel)
 

@@ -149,6 +149,26 @@ def test_a_kubelet_that_does_not_answer_is_a_problem_and_not_an_empty_ledger(
     with_kubelet(tmp_path, servicer, work)
 
 
+def test_a_kubelet_that_is_away_is_looked_for_as_often_however_long_it_is(tmp_path: Path) -> None:
+    """gRPC by itself looks ever more seldom, in the end every two minutes."""
+    tried = 0
+
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tried
+        tried += 1
+        writer.close()
+
+    async def run() -> None:
+        asked = Kubelet(str(tmp_path / "kubelet.sock"))
+        async with await asyncio.start_unix_server(refuse, tmp_path / "kubelet.sock"), asyncio.timeout(60.0):
+            while tried < 10:
+                assert (await asked.read(DEVICES)).problem
+                await asyncio.sleep(0.05)
+        await asked.close()
+
+    asyncio.run(run())
+
+
 def test_an_agent_tells_its_collector_what_kubelet_says_and_when_it_says_nothing(tmp_path: Path) -> None:
     socket = tmp_path / "kubelet.sock"
 
