@@ -36,6 +36,7 @@ def test_what_the_agent_uses_is_far_below_its_caps(installed: Services) -> None:
     """They are not enforced in here."""
     assert installed.machine.show(AGENT, "CPUQuotaPerSecUSec") == "500ms"
     assert int(installed.machine.show(AGENT, "MemoryMax")) == 256 * 2**20
+    assert installed.machine.show(AGENT, "OOMPolicy") == "continue"
     high = int(installed.machine.show(AGENT, "MemoryHigh"))
     assert 0 < installed.memory_bytes(AGENT) < high / 2
 
