@@ -10,7 +10,7 @@ from typing import Any
 import pynvml as nvml
 
 _LOG = logging.getLogger(__name__)
-_MOST = 8  # events told at one time; one is enough
+_MOST = 256  # events told at one time; where a node has more devices, the binding fails with an IndexError
 
 
 class Unbinding:

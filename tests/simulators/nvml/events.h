@@ -120,11 +120,15 @@ nvmlReturn_t nvmlSystemEventSetWait(nvmlSystemEventSetWaitRequest_t *request)
     if (request->version != nvmlSystemEventSetWaitRequest_v1 || request->timeoutms != 0)
         return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
     request->numEvent = 0;
-    for (const char *event; request->numEvent < request->dataSize && (event = system_event_at(request->set->next));) {
-        nvmlSystemEventData_v1_t *out = &request->data[request->numEvent];
-        sscanf(event, "%llu %u", &out->eventType, &out->gpuId);
-        request->numEvent += (out->eventType & request->set->types) != 0;
-        request->set->next++;
+    int next = request->set->next;
+    for (const char *event; (event = system_event_at(next)); next++) {
+        nvmlSystemEventData_v1_t told;
+        sscanf(event, "%llu %u", &told.eventType, &told.gpuId);
+        if (told.eventType & request->set->types && request->numEvent++ < request->dataSize)
+            request->data[request->numEvent - 1] = told;
     }
+    if (request->numEvent > request->dataSize) /* numEvent says how many there are, and they stay */
+        return NVML_ERROR_INSUFFICIENT_SIZE;
+    request->set->next = next;
     return request->numEvent ? NVML_SUCCESS : NVML_ERROR_TIMEOUT;
 }

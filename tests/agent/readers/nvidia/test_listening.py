@@ -121,10 +121,14 @@ def test_once_a_board_was_cut_anew_its_places_are_not_those_that_were_named(list
     assert [each.device for each in listener.told] == [CUT.uuid]
 
 
-def test_every_handle_goes_at_once_when_a_device_is_unbound_and_comes_back_by_itself(listener: Listener) -> None:
+@pytest.mark.parametrize("boards", [1, 16])
+def test_every_handle_goes_at_once_when_devices_are_unbound_and_comes_back_by_itself(
+    listener: Listener, boards: int
+) -> None:
     listener.nvml.play(Scenario(BOARDS))
     listener.until_listening()
-    listener.nvml.play(replace(listener.nvml.scenario, system_events=(SystemEvent(BOUND), SystemEvent(UNBOUND, 0x17))))
+    unbound = tuple(SystemEvent(UNBOUND, 0x17 + board) for board in range(boards))
+    listener.nvml.play(replace(listener.nvml.scenario, system_events=(SystemEvent(BOUND), *unbound)))
     listener.until(lambda: listener.nvml.calls().get("nvmlShutdown", 0) == 1)  # nobody has asked it anything
     listener.until(lambda: listener.child.status.state is State.FAILED)
     assert (listener.child.status.reason, listener.told) == (pb.REASON_DRIVER, [])
