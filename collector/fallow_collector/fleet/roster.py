@@ -46,6 +46,9 @@ class Registrar(Protocol):
 
     def forget(self, row: int) -> None: ...
 
+    def restart(self, rows: NDArray[np.integer]) -> None:
+        """What was seen of these by now counts no more."""
+
     def lost_s(self, interval_s: float) -> float:
         """After so long a silence a node that reads at this interval is lost."""
 
@@ -150,6 +153,7 @@ class Roster:
         if hello.epoch != node.epoch:
             node.epoch, node.judged_seq, node.judged_ms, node.offset = hello.epoch, 0, 0, None
             self.values[node.rows], self.last_ms[node.rows] = np.nan, -1  # another epoch's clock
+            self._registrar.restart(np.array(node.rows, dtype=np.intp))
         self.who_revision += node.rack != hello.rack
         node.site, node.rack, node.agent_version = hello.site, hello.rack, hello.agent_version
         node.interval_s = hello.interval_s
@@ -298,6 +302,8 @@ class Roster:
         if not self.present[row]:
             # It was away: its next reading follows on none, and its node's clock may be another one since.
             self.values[row], self.last_ms[row] = np.nan, -1
+            if np.isfinite(self.seen_at[row]):
+                self._registrar.restart(np.array([row]))
         self.identities[row] = identity
         self.owner[row] = node.number
         self.present[row] = True

@@ -87,6 +87,7 @@ def test_a_device_that_its_node_no_longer_names_is_absent_and_comes_back_unverif
     assert (watched.phase(0), watched.phase(1)) == ("idle", "absent")
     watched.devices = (device("g0"), device("g1"))
     watched.hello()
+    assert (watched.phase(0), watched.phase(1)) == ("idle", "verifying")
     watched.stays(1, IDLE, IDLE)
     assert (watched.phase(0), watched.phase(1)) == ("idle", "verifying")
 
@@ -95,6 +96,7 @@ def test_another_run_of_the_agent_follows_on_nothing_however_soon_it_reads_the_d
     watched = Watched()
     watched.stays(62, IDLE)
     watched.restart_agent()
+    assert watched.phase() == "verifying"
     watched.now += 0.5
     watched.seq = 1
     first = pb.Report(seq=1, time_ms=round((watched.skew + watched.now) * 1000))  # its reader is not up yet

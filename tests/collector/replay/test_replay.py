@@ -101,7 +101,7 @@ def test_all_that_can_happen_comes_out_as_it_was_recorded(file: Path) -> None:
     outcome = outcome_of(written(file, bytes_of(recorder)))
     assert outcome.difference is None
     assert (outcome.last_revision, outcome.devices) == (site.view.revision, site.fleet.count)
-    assert outcome.last_revision - outcome.first_revision == 7, "or nothing much was compared"
+    assert outcome.last_revision - outcome.first_revision == 8, "or nothing much was compared"
     assert (outcome.ended, outcome.version) == (COMPLETE, "1.2.3")
     kinds = {type(frame) for frame in read(file)}
     assert kinds == set(Frame.__args__), "each kind of frame is tried here"
