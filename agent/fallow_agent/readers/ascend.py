@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fallow_agent.happening import Happening
-from fallow_agent.readers.ascend_chip import GIVEN, AscendChip
+from fallow_agent.readers.ascend_chip import GIVEN, AscendChip, names_of
 from fallow_agent.readers.dcmi_faults import handling_of
 from fallow_agent.readers.dcmi_library import FOLDERS, LIBRARY, NOT_SUPPORTED, Chip, Dcmi, DcmiError
 from fallow_agent.readers.pci_bus import PciFunction, processors_of
@@ -161,9 +161,10 @@ def _fault(chip: AscendChip, code: int) -> Happening:
 
 def _can_be_named(dcmi: Dcmi, at: Chip) -> bool:
     try:
-        return bool(dcmi.name(at))
+        names_of(dcmi, at)
     except DcmiError:
         return False
+    return True
 
 
 def _listed(functions: Sequence[PciFunction]) -> str:

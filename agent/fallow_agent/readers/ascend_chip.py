@@ -34,6 +34,15 @@ class Told(NamedTuple):
     faults: frozenset[int] | None = None  # codes of those that last now; None: not asked for
 
 
+class Names(NamedTuple):
+    """serial: of the card that it is on; empty: not known."""
+
+    logic_id: int
+    model: str
+    uuid: str
+    serial: str
+
+
 class Call(NamedTuple):
     """What one question may give; asked, it tells or raises DcmiError."""
 
@@ -99,24 +108,19 @@ class AscendChip:
     def __init__(self, dcmi: Dcmi, at: Chip, driver_version: str) -> None:
         """Name the chip and find out what it can say. Raises DcmiError when it cannot be named."""
         self._dcmi, self._at = dcmi, at
-        logic_id = dcmi.logic_id(at)
-        model = dcmi.name(at)
-        die = die_name(self._optional(dcmi.die_id) or ())
-        serial = self._optional(dcmi.serial) or ""
-        if not model or not (die or serial):
-            raise DcmiError("a chip without a name, or with neither die id nor serial number,", 0)
+        names = names_of(dcmi, at)
         self._calls = list(self._usable())
         self._withdrawn = False  # the driver took back a call that it answered at first
         self._faults: frozenset[int] = frozenset()
         self._began: list[int] = []
         self.identity = DeviceIdentity(
-            uuid=die or f"{serial}-{at.chip}",
+            uuid=names.uuid,
             vendor="ascend",
-            model=model,
-            index=logic_id,
-            minor=self._optional(lambda _: dcmi.physical_id(logic_id)),
-            pci_bus_id=self._optional(dcmi.pci_address) or "",
-            serial=serial,
+            model=names.model,
+            index=names.logic_id,
+            minor=_optional(lambda _: dcmi.physical_id(names.logic_id), at),
+            pci_bus_id=_optional(dcmi.pci_address, at) or "",
+            serial=names.serial,
             driver_version=driver_version,
             unsupported=GIVEN.difference(*(call.metrics for call in self._calls)),
         )
@@ -188,9 +192,20 @@ class AscendChip:
             return error.code
         return 0
 
-    def _optional(self, ask: Callable[[Chip], _T]) -> _T | None:
-        """What adds to an identity and is not needed for it: None when it cannot be had."""
-        try:
-            return ask(self._at)
-        except DcmiError:
-            return None
+
+def names_of(dcmi: Dcmi, at: Chip) -> Names:
+    """Raises DcmiError when they are not enough to name it."""
+    logic_id, model = dcmi.logic_id(at), dcmi.name(at)
+    die = die_name(_optional(dcmi.die_id, at) or ())
+    serial = _optional(dcmi.serial, at) or ""
+    if not model or not (die or serial):
+        raise DcmiError("a chip without a name, or with neither die id nor serial number,", 0)
+    return Names(logic_id, model, die or f"{serial}-{at.chip}", serial)
+
+
+def _optional(ask: Callable[[Chip], _T], at: Chip) -> _T | None:
+    """What adds to an identity and is not needed for it: None when it cannot be had."""
+    try:
+        return ask(at)
+    except DcmiError:
+        return None

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,6 +125,17 @@ def test_another_chip_or_driver_is_a_change_and_load_is_none(reader: RemoteReade
     dcmi.play(replace(dcmi.scenario, chips=(ascend_910b2(0), ascend_910b2(1))))
     assert reader.changed()
     assert len(reader.open()) == 2
+
+
+@pytest.mark.parametrize("half", [
+    {"faults": {"dcmi_get_device_logic_id": IOCTL_FAIL}}, {"die": None, "serial": None},
+], ids=["no logic id", "no die id and no serial number"])
+def test_a_chip_that_can_be_named_by_half_does_not_have_the_others_opened_again_and_again(
+    reader: RemoteReader, dcmi: Simulator, half: dict[str, Any]
+) -> None:
+    dcmi.play(Scenario((replace(ascend_910b2(0), **half), ascend_910b2(1))))
+    assert len(reader.open()) == 1
+    assert not reader.changed()
 
 
 def test_a_chip_that_cannot_be_named_is_left_out_until_it_can_be(reader: RemoteReader, dcmi: Simulator) -> None:
