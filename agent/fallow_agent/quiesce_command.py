@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fallow_agent import config, locked, prolog, quiesce, run_dir
-from fallow_agent.errors import AgentError
+from fallow_agent.errors import AgentError, QuiesceError
 from fallow_agent.quiesce import Answer, Order
 from fallow_agent.readers.registry import VENDORS
 from fallow_agent.sampling import boot_clock
@@ -129,7 +129,10 @@ def _resume(place: Place) -> int:
 
 
 def _wait(place: Place, order: Order, patience_s: float) -> Answer | None:
-    """The agent's answer to this order: at once when all have let go, else the last one; None: it does not answer."""
+    """The agent's answer to this order: at once when all have let go, else the last one; None: it does not answer.
+
+    Raises QuiesceError.
+    """
     began = time.monotonic()
     found: Answer | None = None
     while time.monotonic() - began < (patience_s if found else ANSWER_S):
@@ -138,6 +141,8 @@ def _wait(place: Place, order: Order, patience_s: float) -> Answer | None:
             found = answer
             if all(told.has_let_go for told in answer.readers):
                 break
+        elif (standing := quiesce.read(place.order, Order)) not in (None, order):
+            raise QuiesceError(f"another order took the place of this one, and that one stands: {standing.by} asked")
         elif locked.holder(place.spool_lock, _locks()) is None and time.monotonic() - began > NOBODY_S:
             break
         time.sleep(LOOK_S)

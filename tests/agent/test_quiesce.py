@@ -1,5 +1,7 @@
 """A quiesce on the node itself: real agents, a simulated driver, and what the kernel says of their processes."""
 
+import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,9 +15,10 @@ import pytest
 from fallow_agent import quiesce
 from fallow_agent.errors import QuiesceError
 from fallow_agent.quiesce import Order
+from fallow_agent.sampling import boot_clock
 from fallow_proto.v1 import telemetry_pb2 as pb
 from tests.agent.collector import Collector, wait_for
-from tests.agent.process import AgentProcess
+from tests.agent.process import AgentProcess, configuration
 from tests.simulators.nvml.fixtures import nvml, nvml_library
 from tests.simulators.nvml.scenario import Device, Hang, Scenario, h100
 from tests.simulators.nvml.simulator import LIBRARY, Simulator
@@ -110,6 +113,26 @@ def test_no_process_of_a_quiesced_agent_touches_the_driver_and_the_host_goes_on(
 
 
 @pytest.mark.server("cc")
+def test_who_asked_first_hears_that_another_order_stands(tmp_path: Path) -> None:
+    lock = tmp_path / "spool/lock"
+    config = tmp_path / "agent.toml"
+    config.write_text(configuration(tmp_path, "127.0.0.1:1"))
+    for folder in ("spool", "run"):
+        (tmp_path / folder).mkdir()
+    lock.write_text(f"{os.getpid()}\n")
+    with lock.open() as held:  # as an agent has it, which is slow to answer
+        fcntl.flock(held, fcntl.LOCK_EX)
+        words = ["quiesce", "--for", "10m", "--config", config]
+        with subprocess.Popen([sys.executable, "-m", "fallow_agent.cli", *words], stderr=subprocess.PIPE) as first:
+            order = tmp_path / "run" / quiesce.ORDER
+            wait_for(order.exists, "the first order")
+            quiesce.write(order, Order(quiesce.boot_id(), boot_clock() + 60.0, "another"))
+            assert first.stderr is not None
+            said = first.stderr.read()
+    assert b"another order took the place of this one, and that one stands: another asked" in said
+    assert first.returncode == 1
+
+
 def test_nor_does_somebody_who_only_wants_to_look(node: Node) -> None:
     node.quiesce()
     calls = node.nvml.calls()
