@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fallow_collector.answers import capacity, devices, nodes, scrape, totals
+from fallow_collector.answers.completeness import incomplete
 from fallow_collector.answers.numbers import known, rfc3339
 from fallow_collector.answers.processes import processes
 from fallow_collector.answers.timeline import open_incidents, timeline
@@ -250,8 +251,8 @@ class Live:
         )
 
     def _page(self, items: list, cursor: str | None, snapshot: Snapshot) -> api.Page:  # type: ignore[type-arg]
-        live = snapshot.assessment.freshness[snapshot.counted] == phase.FRESHNESSES.index(Freshness.LIVE)
-        return api.Page(items=items, next=cursor, as_of=rfc3339(snapshot.as_of), complete=bool(live.all()))
+        missing = incomplete(self._fleet, snapshot.assessment.freshness[snapshot.counted])
+        return api.Page(items=items, next=cursor, as_of=rfc3339(snapshot.as_of), complete=not missing)
 
     def _row(self, uuid: str) -> int:
         row = self._fleet.find(uuid)

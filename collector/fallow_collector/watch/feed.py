@@ -5,10 +5,10 @@ from itertools import count, islice
 
 import numpy as np
 
+from fallow_collector.answers.completeness import incomplete
 from fallow_collector.answers.numbers import milliseconds, rfc3339
 from fallow_collector.api.answers import Where
 from fallow_collector.fleet.fleet import Fleet
-from fallow_collector.idle.assess import LIVE
 from fallow_collector.view import FREE, Snapshot, View
 from fallow_collector.watch.events import Encoder, event
 from fallow_collector.watch.log import Delta, Log
@@ -92,11 +92,11 @@ class Watcher:
         newest. The first bookmark ends the list."""
         assert self.revision is not None, "nothing was told yet"
         ages = snapshot.age_s[self._filter(snapshot.shown)]
-        live = snapshot.assessment.freshness[snapshot.counted] == LIVE
+        missing = incomplete(self._feed.fleet, snapshot.assessment.freshness[snapshot.counted])
         return event(
             Change(
                 kind="bookmark", epoch=self._feed.view.epoch, revision=self.revision, as_of=rfc3339(snapshot.as_of),
-                complete=bool(live.all()), max_age_ms=milliseconds(float(ages.max())) if len(ages) else None,
+                complete=not missing, max_age_ms=milliseconds(float(ages.max())) if len(ages) else None,
             ),
             last=True,
         )

@@ -72,6 +72,8 @@ def test_silence_makes_capacity_incomplete_and_idle_devices_unavailable(site: Si
 def test_a_reader_that_may_hide_devices_makes_the_view_incomplete(site: Site) -> None:
     site.node.hello(readers=[pb.Reader(name="ascend", state="stuck", since_ms=1, message="no answer")])
     assert site.live.capacity(Where()).incomplete_by == {"reader_unusable": 1}
+    assert not site.live.devices(Where(), 10, None).complete
+    assert not site.live.nodes(Where(), 10, None).complete
 
 
 def test_the_revision_rises_when_a_phase_changes_and_only_then(site: Site) -> None:

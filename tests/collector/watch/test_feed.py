@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fallow_collector.api.answers import Where
 from fallow_collector.watch.feed import Watcher
 from fallow_collector.watch.log import Log, joined
+from fallow_proto.v1 import telemetry_pb2 as pb
 from tests.collector.watch.fleets import Client, Site
 from tests.collector.watching import device
 
@@ -167,6 +168,16 @@ def test_the_first_bookmark_says_how_old_and_how_complete_what_was_listed_is() -
     bookmark = client.changes[-1]
     assert (bookmark.kind, bookmark.complete, bookmark.max_age_ms) == ("bookmark", True, 250)
     site.fleet.declare("gone", "n9", "s1", "", "", "")
+    client.hear(watcher.bookmark(site.view.refresh()))
+    assert client.changes[-1].complete is False
+
+
+def test_a_bookmark_is_not_complete_while_a_reader_may_hide_devices() -> None:
+    site, client = Site(), Client()
+    site.passes(1.0)
+    watcher = Watcher(site.feed, Where(node=("n1",)), None)
+    read(watcher, client)
+    site.first.hello(readers=[pb.Reader(name="ascend", state="stuck", since_ms=1, message="no answer")])
     client.hear(watcher.bookmark(site.view.refresh()))
     assert client.changes[-1].complete is False
 
