@@ -83,7 +83,8 @@ METRICS: tuple[Metric, ...] = (
         "memory_usage_bytes", "Memory in use.", fold=Fold.MAX, high=64 * _TIB, otel="hw.gpu.memory.usage",
         bearer=_ANY,
     ),
-    Metric("memory_limit_bytes", "Memory there is.", high=64 * _TIB, otel="hw.gpu.memory.limit", bearer=_ANY),
+    # A driver that answers zeros for all it does not know would hold nothing of nothing.
+    Metric("memory_limit_bytes", "Memory there is.", low=1.0, high=64 * _TIB, otel="hw.gpu.memory.limit", bearer=_ANY),
     Metric(
         "processes", "Processes that use the device, as its driver counts them.", fold=Fold.MAX, high=1e6,
     ),

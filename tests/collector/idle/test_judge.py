@@ -320,6 +320,13 @@ def test_a_process_that_is_told_counts_though_the_vendor_was_said_to_list_none()
     assert "process_present" in watched.reasons()
 
 
+def test_a_driver_that_answers_zeros_for_all_it_does_not_know_shows_no_idle_device() -> None:
+    watched = Watched()
+    watched.stays(62, dict.fromkeys(IDLE, 0.0))
+    assert watched.phase() == "unknown"
+    assert "witness_missing" in watched.reasons()
+
+
 def test_a_device_that_its_node_says_is_unusable_is_so_before_its_next_reading() -> None:
     watched = Watched()
     watched.stays(62, IDLE)
