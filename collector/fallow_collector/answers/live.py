@@ -221,6 +221,12 @@ class Live:
         values = devices.newest(self._fleet, row)
         if values["processes"] > 0:
             raise Refused(f"{uuid} is in use by {values['processes']:.0f} processes, so what it holds is not its base")
+        listed = not self._fleet.host[row] and "processes" not in self._fleet.identities[row].unsupported
+        if listed and np.isnan(values["processes"]):
+            raise Refused(f"the processes on {uuid} cannot be read now, so what it holds may be theirs; ask again when "
+                          f"`fallow device {uuid}` shows them")
+        if values["utilization_ratio"] >= self._engine.thresholds(row).utilization_on_ratio:
+            raise Refused(f"{uuid} is at work ({values['utilization_ratio']:.0%}), so what it draws is not its floor")
         self._engine.accept(row, values["power_watts"], values["memory_usage_bytes"])
         return devices.baseline(self._fleet, self._engine, row)
 

@@ -201,6 +201,12 @@ def test_a_baseline_is_accepted_only_from_a_fresh_and_unused_device(site: Site) 
         site.live.accept_baseline("g1")
     accepted = site.live.accept_baseline("g0")
     assert (accepted.floor_watts, accepted.floor_source, accepted.base_source) == (60.0, "accepted", "accepted")
+    assert site.live.accept_baseline("h0").base_memory_bytes == HOST["memory_usage_bytes"]  # no processes count there
+    site.node.stays(1, {**IDLE, "processes": NAN}, {**IDLE, "utilization_ratio": 0.9}, IDLE, HOST)
+    with pytest.raises(Refused, match="processes on g0 cannot be read"):
+        site.live.accept_baseline("g0")
+    with pytest.raises(Refused, match="g1 is at work"):
+        site.live.accept_baseline("g1")
     site.node.misses(10)
     with pytest.raises(Refused, match="no fresh reading"):
         site.live.accept_baseline("g0")
