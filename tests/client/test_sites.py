@@ -14,7 +14,7 @@ from tests.client.test_cli import command
 from tests.collector.api.memory import MemoryAnswers
 from tests.collector.api.served import serving
 
-WITHIN_S = 1.0
+WITHIN_S = 4.0  # a busy machine takes a second for an answer
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_site_that_does_not_answer_in_time_is_named_and_never_a_zero(
             found.append(sites.capacity())
     assert not found[0].complete
     assert list(found[0].answers) == ["north", "south"]
-    assert found[0].missing == {"west": "no answer within 1 s; is the collector reachable from here?"}
+    assert found[0].missing == {"west": "no answer within 4 s; is the collector reachable from here?"}
 
 
 def fits(nodes: int, largest: int = 8, max_age_ms: int = 400, confidence: str = "high", count: int = 1) -> Fit:

@@ -105,4 +105,4 @@ def test_an_answer_that_is_none_is_an_error(
 ) -> None:
     fake.on_query = lambda _: behaviour
     with pytest.raises(StoreError, match=message):
-        open_store(fake.url, query="flux", timeout_s=0.3).history(RAW)
+        open_store(fake.url, query="flux", timeout_s=1.5).history(RAW)

@@ -116,7 +116,7 @@ def test_a_connection_that_breaks_under_a_write_loses_what_had_not_settled(
 
 def test_a_server_that_is_only_slow_has_lost_nothing(fake: FakeInflux, open_store: OpenStore) -> None:
     pretends_victoriametrics(fake, start=50)
-    store = open_store(fake.url, timeout_s=0.3)
+    store = open_store(fake.url, timeout_s=1.5)
     store.write(batch(ONE, span(1)), now=100)
     answered, fake.metrics = fake.metrics, Hang()
     assert store.poll(200) == Outcome()
@@ -153,13 +153,13 @@ def test_a_server_that_is_not_there_yet_is_waited_for(open_store: OpenStore) -> 
         (Reply(307, headers={"Location": "http://127.0.0.1:1/api/v2/write"}), r"redirect to http://127\.0\.0\.1:1.*url"),
         (Reply(400, "unsupported path requested"), "rejects every row: unsupported path"),
         (Garbage(), "does not speak HTTP"),
-        (Hang(), r"did not answer a write in 0\.3 s"),
+        (Hang(), r"did not answer a write in 1\.5 s"),
     ],
 )
 def test_nothing_is_stored_when_the_server_refuses_and_the_batch_may_be_offered_again(
     fake: FakeInflux, open_store: OpenStore, behaviour: Behaviour, message: str, tmp_path: Path
 ) -> None:
-    store = open_store(fake.url, timeout_s=0.3)
+    store = open_store(fake.url, timeout_s=1.5)
     fake.on_write = lambda _: behaviour
     with pytest.raises(StoreError, match=message):
         store.write(batch(ONE, span(7)), now=100)
@@ -173,7 +173,7 @@ def test_nothing_is_stored_when_the_server_refuses_and_the_batch_may_be_offered_
 def test_an_error_with_an_endless_body_is_that_error_and_the_rest_of_it_is_not_read(
     fake: FakeInflux, open_store: OpenStore, part: bytes
 ) -> None:
-    store = open_store(fake.url, timeout_s=0.3)
+    store = open_store(fake.url, timeout_s=1.5)
     fake.on_write = lambda _: Endless(503, part, pause_s=0.0 if len(part) > 1 else 0.02)
     with pytest.raises(StoreError, match="answered 503"):
         store.write(batch(ONE, span(7)), now=100)
@@ -187,14 +187,14 @@ def test_of_endless_words_about_itself_only_the_beginning_is_read(
     fake: FakeInflux, open_store: OpenStore, part: bytes
 ) -> None:
     fake.metrics = Endless(200, b"process_start_time_seconds 50\n" + part, pause_s=0.0 if len(part) > 1 else 0.02)
-    store = open_store(fake.url, timeout_s=0.3, settle_s=1)
+    store = open_store(fake.url, timeout_s=1.5, settle_s=1)
     assert store.write(batch(ONE, span(7)), now=100) == Outcome()
     assert store.poll(102) == Outcome(committed=[span(7)])
     assert fake.sent < 64 * 2**20
 
 
 def test_what_was_taken_without_an_answer_is_offered_again(fake: FakeInflux, open_store: OpenStore) -> None:
-    store = open_store(fake.url, timeout_s=0.3)
+    store = open_store(fake.url, timeout_s=1.5)
     fake.on_write = lambda _: Taken()
     with pytest.raises(StoreError, match="did not answer a write"):
         store.write(batch(ONE, span(7)), now=100)
